@@ -34,7 +34,9 @@ check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$rel
 check "every page that an installed page leads to is installed" pages_are_whole
 check "bash completes its commands" bash -c '. /usr/share/bash-completion/completions/gpuhostctl && complete -p gpuhostctl'
 # This root leaves manual pages out; the package has them.
-check "pages of the manual are in the package" grep -qE 'man5/gpuhostd-policy.toml.5.gz|man1/gpuhostctl-mig-apply.1.gz' <(dpkg-deb --contents "$DEB")
+for page in man5/gpuhostd-policy.toml.5.gz man1/gpuhostctl-mig-apply.1.gz; do
+    check "$page of the manual is in the package" grep -qF "/$page" <(dpkg-deb --contents "$DEB")
+done
 check "the configuration in force is printed" grep -q '^# /etc/gpuhostd/config.toml$' <(gpuhostctl cat-config)
 check "it starts at boot" systemctl is-enabled gpuhostd.service
 check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"

@@ -206,6 +206,7 @@ example_is_valid() {
     example_without 'pin_sha256|shared_token_file'
     said=$(gpuhostctl config check /tmp/example.toml 2>&1) && { echo "taken: $said"; return 1; }
     rm /etc/gpuhostd/{token,shared-token,readiness.jwt}
+    grep -q '^/tmp/example.toml:.*manager-ca.pem' <<<"$said" || { echo "manager-ca.pem is not named: $said"; return 1; }
     is "$(grep '^/tmp/example.toml:' <<<"$said" | grep -vE "(manager|upstream)-ca.pem")" ""
 }
 example_without() {

@@ -6,11 +6,14 @@ cd "$(dirname "$0")/../.."
 BINARIES=$(realpath "${1:-${CARGO_TARGET_DIR:-target}/debug}")
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+# Also where the tree belongs to another user, or is no repository.
+git() { command git -c safe.directory='*' "$@"; }
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) || SOURCE_DATE_EPOCH=$(date +%s)
 export SOURCE_DATE_EPOCH
+sources() { git ls-files -z 2>/dev/null || find . -mindepth 1 \( -path ./.git -o -path ./target -o -path ./out -o -name __pycache__ \) -prune -o ! -type d -print0; }
 for folder in one an-other; do
     mkdir -p "$WORK/$folder/tree"
-    git ls-files -z | tar --null --files-from=- --create | tar --extract --directory "$WORK/$folder/tree" --touch
+    sources | tar --null --files-from=- --create | tar --extract --directory "$WORK/$folder/tree" --touch
     if [ "${REPRODUCE:-}" = release ]; then
         (cd "$WORK/$folder/tree" && env -u CARGO_TARGET_DIR packaging/build.sh --profile release "$WORK/$folder/out") >"$WORK/log" 2>&1 || { cat "$WORK/log"; exit 1; }
     else

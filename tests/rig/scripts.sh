@@ -41,14 +41,16 @@ record change-3.group-9.json "$earlier"
 function_at 0000:45:00.0 0x030000 vfio-pci 9
 function_at 0000:47:00.0 0x030000 vfio-pci 77
 
-check "a removal with every GPU of ours at home has nothing to report" test -z "$(sh packaging/deb/prerm remove)"
+said=$(sh packaging/deb/prerm remove) && status=0 || status=$?
+check "a removal with every GPU of ours at home has nothing to report" test "$status:$said" = 0:
 function_at 0000:42:00.0 0x030000 vfio-pci
 function_at 0000:44:00.0 0x120000 nvgrace_gpu_vfio_pci 8
 function_at 0000:46:00.0 0x030200 vfio-pci
 said=$(sh packaging/deb/prerm remove)
 check "a removal names the GPUs that are given to virtual machines" grep -q 'left so: 0000:42:00.0 0000:44:00.0 0000:46:00.0 $' <<<"$said"
 check "and no other function and no GPU of others" not grep -qE '0000:4[1357]:00.0' <<<"$said"
-check "an upgrade names none" test -z "$(sh packaging/deb/prerm upgrade 0.2.0)"
+said=$(sh packaging/deb/prerm upgrade 0.2.0) && status=0 || status=$?
+check "an upgrade names none" test "$status:$said" = 0:
 said=$(sh packaging/deb/postrm purge 2>&1) && status=0 || status=$?
 check "a purge is refused while one is given" test "$status" = 1
 check "and names it" grep -q '0000:42:00.0' <<<"$said"
@@ -86,4 +88,14 @@ link_devices
 check "each of NVIDIA's devices has its link" test "$(readlink /dev/char/195:0)" = ../nvidia0
 check "a dangling one is replaced" test "$(readlink /dev/char/237:1)" = ../nvidia-caps/nvidia-cap1
 check "and what is no device has none" test "$(ls /dev/char | wc -l)" = 2
+# The line before each reload makes them.
+linked_before_reload() {
+    local line before='' reloads=0
+    while read -r line; do
+        case $line in "systemctl "*daemon-reload*) [ "$before" = link_devices ] && reloads=$((reloads + 1)) || return 1 ;; esac
+        before=$line
+    done <packaging/deb/postinst
+    [ "$reloads" -gt 0 ]
+}
+check "the links are made before PID 1 reloads" linked_before_reload
 exit "$failed"

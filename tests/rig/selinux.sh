@@ -23,9 +23,10 @@ semodule_expand "$WORK/linked" "$WORK/policy.bin"
 failed=0
 # says WORDS EXPECTED QUERY…: whether the policy has a rule for the query; EXPECTED is yes or no.
 asks() {
-    local what=$1 expected=$2 found=no
+    local what=$1 expected=$2 found=no rules
     shift 2
-    [ -z "$(sesearch --allow "$@" "$WORK/policy.bin")" ] || found=yes
+    rules=$(sesearch --allow "$@" "$WORK/policy.bin") || { echo "FAILED  $what: sesearch $* failed"; failed=1; return 0; }
+    [ -z "$rules" ] || found=yes
     if [ "$found" = "$expected" ]; then echo "ok      $what"; else echo "FAILED  $what: sesearch $*"; failed=1; fi
 }
 asks "the front reads sysfs" yes --source gpuhostd_t --target sysfs_t --class file --perm read

@@ -149,8 +149,34 @@ impl EventPort {
         self.asks.try_send(ask).is_ok() && matches!(timeout(ANSWER_WITHIN, answered).await, Ok(Ok(true)))
     }
 
-    /// This identity's manager refuses an event by itself: it is not offered again.
-    pub fn skip(&self, server_id: &str, seq: u64) {
-        let _full = self.asks.try_send(EventAsk::Skip { server_id: server_id.to_owned(), seq });
+    /// This identity's manager refuses an event by itself. True where that was handed in: then it is not offered again. It waits behind
+    /// what others ask, so no task that others wait for may call it.
+    pub async fn skip(&self, server_id: &str, seq: u64) -> bool {
+        let ask = EventAsk::Skip { server_id: server_id.to_owned(), seq };
+        matches!(timeout(ANSWER_WITHIN, self.asks.send(ask)).await, Ok(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_event_waits_for_its_turn_where_many_ask_and_is_not_lost_in_silence() {
+        let (port, mut ends) = EventPort::new();
+        for seq in 0..ASKS_MOST {
+            assert!(port.skip("a", u64::try_from(seq).unwrap()).await);
+        }
+        assert!(!port.skip("a", 98).await, "no answer within the deadline");
+        let skipping = tokio::spawn(async move { port.skip("a", 99).await });
+        tokio::task::yield_now().await;
+        assert!(!skipping.is_finished());
+        assert!(ends.asks.recv().await.is_some());
+        assert!(skipping.await.unwrap());
+        let mut last = None;
+        while let Some(EventAsk::Skip { seq, .. }) = ends.asks.recv().await {
+            last = Some(seq);
+        }
+        assert_eq!(last, Some(99));
     }
 }

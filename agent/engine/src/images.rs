@@ -82,6 +82,8 @@ pub struct ImageKeeper<P, L, K> {
     is_short: bool,
     /// What Docker did not remove.
     failed: BTreeSet<ImageDigest>,
+    /// Why it did not, as it was last reported: the same is not reported again while the image is there.
+    warned: BTreeMap<ImageDigest, String>,
     /// No turn is due before.
     first_at: BootMillis,
     looked_at: Option<BootMillis>,
@@ -101,6 +103,7 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
             blocked: None,
             is_short: false,
             failed: BTreeSet::new(),
+            warned: BTreeMap::new(),
             first_at,
             looked_at: None,
             looks: 0,
@@ -335,8 +338,10 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
                     self.removed(&next).await;
                 }
                 Err(why) => {
-                    let id = Message::ImageNotRemoved.id();
-                    tracing::warn!(message_id = id, "the image {} was not removed: {why}", name(&next));
+                    if is_news(&mut self.warned, &next.image.id, &why) {
+                        let id = Message::ImageNotRemoved.id();
+                        tracing::warn!(message_id = id, "the image {} was not removed: {why}", name(&next));
+                    }
                     pruned.failed = Some(why);
                     self.failed.insert(next.image.id);
                 }
@@ -369,6 +374,7 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
     async fn look(&mut self, mode: PruneMode) -> Result<Option<ImageRow>, String> {
         self.looked_at = Some(self.parts.clock.boot_now());
         let images = self.parts.port.list_stored_images().await?;
+        forget_gone(&mut self.warned, &images);
         let room = self.room().await;
         self.judge_room(room.as_ref());
         let (now, board) = (self.parts.clock.wall_now(), self.parts.publisher.images());
@@ -462,7 +468,8 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
                 status: ConditionStatus::True,
                 reason: "disk_short".to_owned(),
                 message: format!(
-                    "{words}; images that gpuhostd has pulled and nothing needs are removed unless `images.prune` is off:                      `gpuhostctl images` shows what stays and why; remove other files or enlarge the disk"
+                    "{words}; images that gpuhostd has pulled and nothing needs are removed unless `images.prune` is off: \
+                     `gpuhostctl images` shows what stays and why; remove other files or enlarge the disk"
                 ),
                 since: self.parts.clock.wall_now(),
             });
@@ -496,6 +503,16 @@ fn show(
     board.show(ImagesState { looked_at: Some(now), unknown: None, mode, images, room });
 }
 
+/// Why an image was not removed is another reason than before, which is remembered.
+fn is_news(warned: &mut BTreeMap<ImageDigest, String>, id: &ImageDigest, why: &str) -> bool {
+    warned.insert(id.clone(), why.to_owned()).as_deref() != Some(why)
+}
+
+/// What Docker no longer has needs no memory.
+fn forget_gone(warned: &mut BTreeMap<ImageDigest, String>, images: &[StoredImage]) {
+    warned.retain(|id, _| images.iter().any(|image| image.id == *id));
+}
+
 /// How it is named for a person.
 fn name(row: &ImageRow) -> String {
     row.of.as_ref().map_or_else(|| row.image.id.to_string(), |(of, _)| of.to_string())
@@ -525,6 +542,28 @@ fn interval_ms(seconds: u64, turn: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_that_stays_is_reported_once_for_each_reason_and_again_where_it_had_gone() {
+        let id: ImageDigest = format!("sha256:{}", "5e".repeat(32)).parse().unwrap();
+        let there = StoredImage {
+            id: id.clone(),
+            digests: BTreeSet::new(),
+            tags: Vec::new(),
+            size_bytes: 1,
+            created_at: None,
+            used_by: Vec::new(),
+        };
+        let mut warned = BTreeMap::new();
+        let mut turn = |images: &[StoredImage], why: &str| {
+            forget_gone(&mut warned, images);
+            is_news(&mut warned, &id, why)
+        };
+        let there = [there];
+        let seen = [turn(&there, "busy"), turn(&there, "busy"), turn(&there, "in use"), turn(&there, "in use")];
+        assert_eq!(seen, [true, false, true, false]);
+        assert!(turn(&[], "in use"), "another image of that digest");
+    }
 
     #[test]
     fn an_interval_is_within_a_tenth_and_differs_from_turn_to_turn() {

@@ -2,7 +2,7 @@
 
 use model::refusal::Refusal;
 use model::workspace::{DesiredRun, WorkspaceId};
-use model::workspace_life::{LocalWorkspace, WorkspaceAsk, WorkspacesMemory, WorkspacesState};
+use model::workspace_life::{LocalWorkspace, WorkspaceAsk, WorkspacePace, WorkspacesMemory, WorkspacesState};
 
 /// Largest record that is written.
 const RECORD_MAX_BYTES: usize = 1024 * 1024;
@@ -29,7 +29,8 @@ pub(crate) fn obey(memory: &mut WorkspacesMemory, shown: &WorkspacesState, ask: 
         WorkspaceAsk::Again { id } => {
             must_exist(memory, shown, &id)?;
             memory.try_again(&id);
-            memory.images.clear();
+            // A pull that is under way goes on, also for others.
+            memory.images.values_mut().for_each(|image| image.pace = WorkspacePace::default());
         }
         WorkspaceAsk::Recreate { id } => {
             must_exist(memory, shown, &id)?;
@@ -57,5 +58,29 @@ fn not_of_here(memory: &WorkspacesMemory, shown: &WorkspacesState, id: &Workspac
                  /etc/gpuhostd/desired.d (`gpuhostctl desired show`)"
             ),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::desired::WishText;
+    use model::image_ref::ImageRef;
+    use model::time::BootMillis;
+    use model::workspace_life::ImageMemory;
+
+    #[test]
+    fn another_try_forgets_what_failed_and_no_pull_that_is_under_way() {
+        let (mut memory, shown) = (WorkspacesMemory::default(), WorkspacesState::default());
+        let id: WorkspaceId = "alice-1".parse().unwrap();
+        let image: ImageRef = format!("registry.example/lab/desktop@sha256:{}", "5e".repeat(32)).parse().unwrap();
+        let wish = WishText::new("{}");
+        memory.record.local.insert(id.clone(), LocalWorkspace { wish, desired: DesiredRun::Running });
+        let mut known = ImageMemory { is_begun: true, ..ImageMemory::default() };
+        known.pace.fail(BootMillis(1), "pull_failed", "no route to the registry", true);
+        memory.images.insert(image.clone(), known);
+        obey(&mut memory, &shown, WorkspaceAsk::Again { id }).unwrap();
+        let wanted = ImageMemory { is_begun: true, ..ImageMemory::default() };
+        assert_eq!(memory.images.get(&image), Some(&wanted));
     }
 }

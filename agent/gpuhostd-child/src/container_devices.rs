@@ -208,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_ask_for_a_device_without_opening_it() {
+    fn one_way_at_least_asks_for_a_device_without_opening_it() {
         let null = opened(Path::new("/dev/null"), NULL).unwrap();
-        assert_eq!((Way::File.may_open(&null), Way::Name.may_open(&null)), (Ok(()), Ok(())));
-        assert_eq!(Way::that_works(&null).unwrap(), Way::File);
+        // Linux before 5.8, or a filter of system calls, has no `faccessat2`.
+        assert_eq!(Way::that_works(&null).unwrap().may_open(&null), Ok(()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! taken back where Docker does not start.
 
 use super::docker_child::ask;
-use super::docker_unit::{self, DockerUnit, RestartFault};
+use super::docker_unit::{self, DockerUnit, RestartFault, UnitState};
 use super::{DockerConfigFile, Running, any_runtime, docker_idle, refused};
 use model::daemon_json::reads_byte_order_mark;
 use model::docker_config::{DockerConfigStep, DockerRestart, DockerRunning, FeatureSeen};
@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 
 /// So long Docker is not restarted a second time, whatever asks for it.
 const PAUSE: Duration = Duration::from_secs(600);
+/// So long a unit whose restart has failed may be started by itself: Docker's own waits 2 s, and gives up after three starts.
+const SETTLES_WITHIN: Duration = Duration::from_secs(20);
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// When this process has last had Docker restarted.
 #[derive(Debug, Clone, Default)]
@@ -85,13 +89,10 @@ impl DockerConfigFile {
             Err(RestartFault::Unknown(why)) => return Err(refused(&why)),
             Err(RestartFault::Failed(why)) => why,
         };
-        // Its unit may start it again by itself: a Docker that runs is not acted on further.
-        let found = docker_unit::main_process(&self.supervisor, &unit.name).await;
-        if let Some(pid) = runs_again(found.as_ref()) {
-            return Err(refused(&format!(
-                "the restart of {} failed: {why}. It runs by now (process {pid}), and {} is left as it is. `journalctl -u {}` has why",
-                unit.name, daemon.seen.file, unit.name,
-            )));
+        // Its unit may start it again by itself: a Docker that runs, or may run, is not acted on further.
+        let after = self.settled(&unit.name).await;
+        if let Some(left) = left_as_it_is(after, &unit.name, &daemon.seen.file) {
+            return Err(refused(&format!("the restart of {} failed: {why}. {left}", unit.name)));
         }
         let taken_out = self.take_out_of_stopped(&attempted, &daemon, version).await;
         let again = docker_unit::start_again(&self.supervisor, &unit.name).await;
@@ -105,6 +106,19 @@ impl DockerConfigFile {
             words(again),
             unit.name,
         )))
+    }
+
+    /// What has become of a unit whose restart has failed, once it has settled; one that has not in time counts as it is then.
+    async fn settled(&self, name: &str) -> Option<After> {
+        let end = Instant::now() + SETTLES_WITHIN;
+        loop {
+            let after = docker_unit::main_process(&self.supervisor, name).await.map(|unit| after(&unit));
+            match after {
+                Some(After::Runs(_) | After::Down) => return after,
+                Some(After::Changing) | None if Instant::now() >= end => return after,
+                Some(After::Changing) | None => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
     }
 
     /// Docker does not run, so that its file is known from before only.
@@ -131,9 +145,37 @@ impl DockerConfigFile {
     }
 }
 
-/// The main process of a unit whose restart has failed, if it runs all the same.
-fn runs_again(found: Option<&DockerUnit>) -> Option<u32> {
-    found.map(|unit| unit.pid).filter(|pid| *pid != 0)
+/// What has become of a unit whose restart has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// It runs all the same, as this process.
+    Runs(u32),
+    /// It is being started once more, and may fail again.
+    Changing,
+    /// It does not run.
+    Down,
+}
+
+fn after(unit: &DockerUnit) -> After {
+    match (unit.state, unit.pid) {
+        (UnitState::Down, _) => After::Down,
+        (UnitState::Changing, _) | (UnitState::Active, 0) => After::Changing,
+        (UnitState::Active, pid) => After::Runs(pid),
+    }
+}
+
+/// Why the file is not edited, where Docker runs or may run.
+fn left_as_it_is(after: Option<After>, unit: &str, file: &str) -> Option<String> {
+    match after {
+        Some(After::Runs(pid)) => {
+            Some(format!("It runs by now (process {pid}), and {file} is left as it is. `journalctl -u {unit}` has why"))
+        }
+        Some(After::Changing | After::Down) => None,
+        None => Some(format!(
+            "systemd does not answer whether it runs, so {file} is left as it is: look with `systemctl status {unit}`; where it does not \
+             run, remove `features.cdi` from {file} and start it with `systemctl start {unit}`"
+        )),
+    }
 }
 
 /// Live-restore keeps containers only where systemd leaves their shims alone: with another `KillMode=` it ends every process of the
@@ -169,15 +211,30 @@ mod tests {
     }
 
     #[test]
-    fn a_docker_that_runs_after_a_restart_that_failed_is_seen() {
-        let unit = |pid| DockerUnit {
-            name: "docker.service".to_owned(),
-            pid,
-            can_reload: true,
-            kill_mode: "process".to_owned(),
+    fn after_a_restart_that_failed_the_file_is_edited_only_where_docker_is_known_not_to_run() {
+        use UnitState::{Active, Changing, Down};
+        let left = |state, pid| {
+            let (name, kill_mode) = ("docker.service".to_owned(), "process".to_owned());
+            let unit = DockerUnit { name, pid, state, can_reload: true, kill_mode };
+            left_as_it_is(Some(after(&unit)), "docker.service", "/etc/docker/daemon.json")
         };
-        assert_eq!(runs_again(Some(&unit(812))), Some(812));
-        assert_eq!((runs_again(Some(&unit(0))), runs_again(None)), (None, None));
+        assert!(left(Active, 812).unwrap().contains("process 812"));
+        for (state, pid) in [(Changing, 812), (Changing, 0), (Down, 0), (Active, 0)] {
+            assert_eq!(left(state, pid), None, "{state:?} {pid}: it would have settled by then if it came up");
+        }
+        let why = left_as_it_is(None, "docker.service", "/etc/docker/daemon.json").unwrap();
+        assert!(why.contains("does not answer") && why.contains("`systemctl start docker.service`"), "{why}");
+    }
+
+    #[test]
+    fn a_unit_that_is_being_started_does_not_run_yet_though_it_has_a_process() {
+        let unit = |state, pid| {
+            let (name, kill_mode) = ("docker.service".to_owned(), "process".to_owned());
+            DockerUnit { name, pid, state, can_reload: true, kill_mode }
+        };
+        assert_eq!(after(&unit(UnitState::Changing, 812)), After::Changing);
+        assert_eq!(after(&unit(UnitState::Active, 812)), After::Runs(812));
+        assert_eq!(after(&unit(UnitState::Down, 0)), After::Down);
     }
 
     #[test]

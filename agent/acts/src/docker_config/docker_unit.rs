@@ -16,13 +16,26 @@ const RELOAD_WITHIN: Duration = Duration::from_secs(15);
 const RESTART_WITHIN: Duration = Duration::from_secs(80);
 const WORDS_MAX_CHARS: usize = 400;
 
-/// A unit that runs.
+/// How far a unit is (`ActiveState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnitState {
+    /// It has started.
+    Active,
+    /// It has ended or failed, and is not started by itself.
+    Down,
+    /// It is being started or stopped, or waits to be started; so is any state that is not known here.
+    Changing,
+}
+
+/// A unit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DockerUnit {
     /// `docker.service`.
     pub(super) name: String,
     /// Its main process; 0 = none.
     pub(super) pid: u32,
+    /// How far it is: one that is about to fail has a main process too.
+    pub(super) state: UnitState,
     /// It has an `ExecReload=`.
     pub(super) can_reload: bool,
     /// Which of its processes systemd ends when it stops it.
@@ -43,9 +56,8 @@ pub(super) async fn main_process(supervisor: &Supervisor, name: &str) -> Option<
     if !Path::new(SYSTEMD).exists() {
         return None;
     }
-    let finished = systemctl(supervisor, &["show", "--property=MainPID,CanReload,KillMode", "--", name], SHOW_WITHIN)
-        .await
-        .ok()?;
+    let args = ["show", "--property=MainPID,ActiveState,CanReload,KillMode", "--", name];
+    let finished = systemctl(supervisor, &args, SHOW_WITHIN).await.ok()?;
     unit_in(name, &String::from_utf8_lossy(&finished.stdout))
 }
 
@@ -93,7 +105,12 @@ fn unit_in(name: &str, text: &str) -> Option<DockerUnit> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let (pid, can_reload) = (value("MainPID")?.parse().ok()?, value("CanReload") == Some("yes"));
     let kill_mode = value("KillMode").unwrap_or_default().to_owned();
-    Some(DockerUnit { name: name.to_owned(), pid, can_reload, kill_mode })
+    let state = match value("ActiveState").unwrap_or_default() {
+        "active" | "reloading" | "refreshing" => UnitState::Active,
+        "inactive" | "failed" => UnitState::Down,
+        _ => UnitState::Changing,
+    };
+    Some(DockerUnit { name: name.to_owned(), pid, state, can_reload, kill_mode })
 }
 
 #[cfg(test)]
@@ -102,14 +119,17 @@ mod tests {
 
     #[test]
     fn the_properties_are_read_by_name() {
-        let unit = |pid, can_reload, kill_mode: &str| {
+        use UnitState::{Active, Changing, Down};
+        let unit = |pid, state, can_reload, kill_mode: &str| {
             let (name, kill_mode) = ("docker.service".to_owned(), kill_mode.to_owned());
-            Some(DockerUnit { name, pid, can_reload, kill_mode })
+            Some(DockerUnit { name, pid, state, can_reload, kill_mode })
         };
         for (text, expected) in [
-            ("MainPID=812\nCanReload=yes\nKillMode=process\n", unit(812, true, "process")),
-            ("KillMode=mixed\nCanReload=no\nMainPID=0\n", unit(0, false, "mixed")),
-            ("MainPIDs=1\nMainPID=4\n", unit(4, false, "")),
+            ("MainPID=812\nActiveState=active\nCanReload=yes\nKillMode=process\n", unit(812, Active, true, "process")),
+            ("KillMode=mixed\nCanReload=no\nActiveState=failed\nMainPID=0\n", unit(0, Down, false, "mixed")),
+            ("MainPID=0\nActiveState=inactive\n", unit(0, Down, false, "")),
+            ("MainPID=9\nActiveState=activating\n", unit(9, Changing, false, "")),
+            ("MainPIDs=1\nMainPID=4\n", unit(4, Changing, false, "")),
             ("MainPID=x\n", None),
             ("", None),
         ] {

@@ -49,6 +49,20 @@ async fn sent(server: &Server, number: usize) -> Option<String> {
     header.filter(|value| value.len() > 8)
 }
 
+/// Why the pull of an image has failed, once it has.
+async fn why_failed(hand: &WorkspaceContainers, image: &ImageRef) -> String {
+    let failed = async {
+        loop {
+            let look = hand.look(std::slice::from_ref(image), PATIENCE).await.unwrap();
+            if let ImageSeen::PullFailed { why } = look.image(image) {
+                break why;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, failed).await.unwrap()
+}
+
 fn policy() -> HostPolicy {
     let registries = ["own.example", "wish.example", "other.example"].map(str::to_owned).to_vec();
     let workspaces = WorkspacesPolicy { registries, ..WorkspacesPolicy::default() };
@@ -79,13 +93,7 @@ async fn a_login_is_in_the_header_of_its_registrys_request_and_of_no_other() {
         assert_eq!(sent(&server, number).await.is_some(), has_one, "{of}");
     }
     // What is shown of it afterwards has no login in it.
-    let why = loop {
-        let look = hand.look(&[image("own.example")], PATIENCE).await;
-        match look.map(|look| look.image(&image("own.example"))) {
-            Ok(ImageSeen::PullFailed { why }) => break why,
-            _ => tokio::time::sleep(Duration::from_millis(5)).await,
-        }
-    };
+    let why = why_failed(&hand, &image("own.example")).await;
     assert!(why.contains("unauthorized") && !why.contains("canary"), "{why}");
 }
 
@@ -109,13 +117,7 @@ async fn a_file_that_is_not_used_is_named_where_a_registry_refuses() {
     let wanted = image("own.example");
     hand.apply(&WorkspaceDeed::Pull { image: wanted.clone(), login: None }, &policy(), PATIENCE).await.unwrap();
     assert_eq!(sent(&server, 0).await, None);
-    let why = loop {
-        let look = hand.look(std::slice::from_ref(&wanted), PATIENCE).await.unwrap();
-        if let ImageSeen::PullFailed { why } = look.image(&wanted) {
-            break why;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let why = why_failed(&hand, &wanted).await;
     assert!(why.contains("unauthorized") && why.contains("chmod 0600 /f"), "{why}");
 }
 

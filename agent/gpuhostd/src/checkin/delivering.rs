@@ -4,8 +4,8 @@ use crate::checkin::deliver::{DeliverBack, DeliverOut, send};
 use crate::checkin::lanes::{Back, Lane};
 use crate::checkin::life::Life;
 use crate::checkin::task::Task;
-use engine::event_port::EventTaker;
-use model::checkin::{Delivery, DeliveryAction, DeliveryAnswer};
+use engine::event_port::{EventPort, EventTaker};
+use model::checkin::{Delivery, DeliveryAction, DeliveryAnswer, ManagerAddress};
 use model::enrol::CheckinState;
 use model::message::Message;
 use model::ports::Clock;
@@ -66,15 +66,24 @@ impl<C: Clock> Task<C> {
         let now = self.clock.boot_now();
         tracing::debug!(manager = %delivery.manager, count, ?answer, why, "a batch of events is back");
         if let Some(seq) = self.cadence.delivery().on_answer(now, delivery.number, answer) {
-            let why = why.unwrap_or_default();
-            tracing::warn!(
-                message_id = Message::EventRefused.id(),
-                manager = %delivery.manager,
-                seq,
-                why,
-                "the manager refuses event {seq} by itself, and it is not offered again: {why}; see it with: gpuhostctl events"
-            );
-            self.outbox.port.skip(&server_id, seq);
+            let skipping = skip(self.outbox.port.clone(), (delivery.manager, server_id), seq, why.unwrap_or_default());
+            self.lanes.start(Lane::Events, skipping);
         }
     }
+}
+
+/// Hands in that the manager refuses this event by itself, before the next batch is asked for.
+async fn skip(port: EventPort, (manager, server_id): (ManagerAddress, String), seq: u64, why: String) -> Back {
+    if port.skip(&server_id, seq).await {
+        tracing::warn!(
+            message_id = Message::EventRefused.id(),
+            manager = %manager,
+            seq,
+            why,
+            "the manager refuses event {seq} by itself, and it is not offered again: {why}; see it with: gpuhostctl events"
+        );
+    } else {
+        tracing::debug!(manager = %manager, seq, why, "a refused event could not be handed in, and is offered again");
+    }
+    Back::Skipped
 }

@@ -102,6 +102,8 @@ pub(super) enum Back {
     Offered(Taken),
     /// What came of a batch of events.
     Delivered(Box<DeliverBack>),
+    /// An event that the manager refuses by itself was handed in, or will be offered again.
+    Skipped,
     /// A new credential, or none.
     Renewal(Box<RenewalBack>),
     /// An identity, or none.

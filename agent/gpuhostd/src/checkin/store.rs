@@ -5,6 +5,7 @@ use host::front::{StoreError, read_bounded, remove, write_atomic};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const IDENTITY: &str = "identity.json";
@@ -138,9 +139,9 @@ impl IdentityStore {
     /// Wipes what is left of a leaving that was interrupted, which would take a new enrolment with it. True where there was one.
     ///
     /// # Errors
-    /// The host refused.
+    /// The host refused, or it cannot be determined whether there is one.
     pub(super) async fn finish_leaving(&self) -> Result<bool, IdentityError> {
-        let is_leaving = self.is_leaving().await;
+        let is_leaving = self.is_leaving().await?;
         if is_leaving {
             self.wipe().await?;
         }
@@ -156,9 +157,14 @@ impl IdentityStore {
     }
 
     /// Leaving was interrupted.
-    async fn is_leaving(&self) -> bool {
+    async fn is_leaving(&self) -> Result<bool, IdentityError> {
         let path = self.dir.join(LEAVING);
-        blocking(move || Ok(path.is_file())).await.unwrap_or(false)
+        blocking(move || match std::fs::symlink_metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(StoreError::Host { attempted: "look at", path, source }.into()),
+        })
+        .await
     }
 
     /// What the last accepted reply of this identity reported, if it is known. A file that cannot be used costs nothing but that.
@@ -236,4 +242,23 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, IdentityError> + Send + 'static,
 ) -> Result<T, IdentityError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(IdentityError::CutShort))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leaving_that_is_not_there_is_none_and_one_that_cannot_be_determined_is_a_fault() {
+        let state = tempfile::tempdir().unwrap();
+        let store = IdentityStore::below(state.path());
+        assert!(!store.finish_leaving().await.unwrap(), "there is no directory yet");
+        store.begin_to_leave().await.unwrap();
+        assert!(store.finish_leaving().await.unwrap());
+        assert!(!store.finish_leaving().await.unwrap(), "it is finished");
+        std::fs::remove_dir_all(state.path().join("identity")).unwrap();
+        std::fs::write(state.path().join("identity"), "not a directory").unwrap();
+        let fault = store.finish_leaving().await.unwrap_err().to_string();
+        assert!(fault.contains("leaving.json"), "{fault}");
+    }
 }

@@ -37,6 +37,8 @@ impl<C: Clock> Task<C> {
             Back::Poll(back) => self.poll_back(*back),
             Back::Offered(taken) => self.offered(taken),
             Back::Delivered(back) => self.delivered(*back),
+            // The lane is free again: what is due next goes with the turn that follows.
+            Back::Skipped => {}
             Back::Renewal(back) => self.renewal_back(*back),
             Back::Enrolment(back) => self.enrolment_back(*back),
             Back::ByHand(back) => self.by_hand_back(*back),

@@ -43,15 +43,16 @@ fn with_authorities(trust: &Trust, pem: &str) -> Result<Trust, Refusal> {
     let added = authorities_of(pem).ok_or_else(no_authority)?;
     let before = trust.ca_pem.as_deref().unwrap_or_default();
     let known: Vec<_> = each(before).into_iter().map(|(_, der)| der).collect();
-    let added = each(&added);
+    // One that was given at enrolment and is repeated here is no addition: a bundle without it retires it as before.
+    let new: Vec<_> = each(&added).into_iter().filter(|(_, der)| !known.contains(der)).collect();
     let mut by_hand = trust.by_hand.clone();
-    for sha256 in added.iter().map(|(_, der)| sha256_hex(der)) {
+    for sha256 in new.iter().map(|(_, der)| sha256_hex(der)) {
         if !by_hand.contains(&sha256) {
             by_hand.push(sha256);
         }
     }
-    let new = added.into_iter().filter(|(_, der)| !known.contains(der)).map(|(block, _)| block);
-    let ca_pem = std::iter::once(before.to_owned()).chain(new).filter(|part| !part.is_empty());
+    let blocks = new.into_iter().map(|(block, _)| block);
+    let ca_pem = std::iter::once(before.to_owned()).chain(blocks).filter(|part| !part.is_empty());
     let ca_pem = ca_pem.collect::<Vec<_>>().join("\n");
     if ca_pem.len() > BUNDLE_MAX_BYTES {
         let why = format!(
@@ -219,6 +220,21 @@ mod tests {
         assert!(moved.by_hand.is_empty());
         assert_eq!(digests(&moved.by_bundle_alone(&one)), [(person, first)]);
         assert_eq!(digests(&trust.by_bundle_alone(&three)), [(person, third)], "what was given at enrolment goes");
+    }
+
+    #[test]
+    fn what_was_given_and_is_repeated_beside_an_addition_goes_when_a_bundle_comes_without_it() {
+        let ((one, first), (two, second), (three, third)) = (authority(), authority(), authority());
+        let trust = Trust { ca_pem: Some(one.clone()), ..Trust::default() };
+        let both = apply(&trust, TrustChange::AddAuthorities(format!("{one}{two}"))).unwrap();
+        assert_eq!(both.by_hand, std::slice::from_ref(&second));
+        assert!(both.lacks_given_of(&two) && !both.lacks_given_of(&one));
+        let person = TrustSource::Administrator;
+        assert_eq!(digests(&both), [(person, first), (person, second.clone())]);
+        assert_eq!(digests(&both.clone().by_bundle_alone(&two)), [(person, second.clone())]);
+        assert_eq!(digests(&both.clone().by_bundle_alone(&three)), [(person, third), (person, second)]);
+        let again = apply(&both, TrustChange::AddAuthorities(two)).unwrap();
+        assert_eq!(again, both, "what was added by hand stays so when it is repeated");
     }
 
     #[test]

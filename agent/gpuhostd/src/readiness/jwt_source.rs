@@ -21,11 +21,23 @@ pub(super) struct JwtSource {
 }
 
 impl JwtSource {
-    /// Where the settings have it, or where systemd has put it.
+    /// Where the settings have it, or where systemd has put it: credentials stay as they are while the unit runs.
     ///
     /// # Errors
     /// No readiness call is configured; where half of it is, the missing half.
-    pub(super) fn of(settings: &ReadinessSettings, credentials: Option<&Path>) -> Result<Self, Option<String>> {
+    pub(super) async fn find(
+        settings: ReadinessSettings,
+        credentials: Option<PathBuf>,
+    ) -> Result<Self, Option<String>> {
+        let finding = tokio::task::spawn_blocking(move || Self::of(&settings, credentials.as_deref())).await;
+        finding.unwrap_or_else(|_| Err(Some("looking for the token was interrupted".to_owned())))
+    }
+
+    /// The same at once, which may wait for the disk.
+    ///
+    /// # Errors
+    /// No readiness call is configured; where half of it is, the missing half.
+    fn of(settings: &ReadinessSettings, credentials: Option<&Path>) -> Result<Self, Option<String>> {
         let own = settings.jwt_file.as_ref().map(PathBuf::from);
         let of_systemd = credentials.map(|folder| folder.join(CREDENTIAL)).filter(|path| path.exists());
         match (&settings.upstream, own.or(of_systemd)) {
@@ -101,6 +113,16 @@ mod tests {
         assert!(of(&settings(Some("https://u"), Some(&file)), None).is_ok());
         std::fs::write(folder.path().join(CREDENTIAL), "t").unwrap();
         assert!(of(&settings(Some("https://u"), None), Some(folder.path())).is_ok());
+    }
+
+    #[tokio::test]
+    async fn it_is_found_beside_the_task() {
+        let folder = tempfile::tempdir().unwrap();
+        let find = || JwtSource::find(settings(Some("https://u"), None), Some(folder.path().to_owned()));
+        assert!(find().await.unwrap_err().unwrap().contains(CREDENTIAL));
+        let path = folder.path().join(CREDENTIAL);
+        std::fs::write(&path, "t").unwrap();
+        assert_eq!(find().await, Ok(JwtSource { path }));
     }
 
     #[tokio::test]

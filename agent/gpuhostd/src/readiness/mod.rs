@@ -71,6 +71,8 @@ struct Task<K> {
     boot: Option<(String, ReadinessCaller)>,
     /// The settings that the calls of this boot were made with.
     used: Option<(ReadinessSettings, ManagerSettings)>,
+    /// Where the token comes from by them; otherwise why there is no call.
+    source: Result<JwtSource, Option<String>>,
     /// Since when gates are not met.
     waits_since: Option<BootMillis>,
     /// The token that was refused or given up, by its digest.
@@ -84,8 +86,17 @@ struct Task<K> {
 /// Works until it is cancelled.
 pub async fn run<K: Clock>(parts: ReadinessParts<K>, cancel: CancellationToken) {
     let record = RecordFile::below(&parts.state);
-    let task =
-        Task { parts, record, boot: None, used: None, waits_since: None, spent: None, again_at: None, owed: None };
+    let task = Task {
+        parts,
+        record,
+        boot: None,
+        used: None,
+        source: Err(None),
+        waits_since: None,
+        spent: None,
+        again_at: None,
+        owed: None,
+    };
     tokio::select! {
         () = cancel.cancelled() => {}
         () = task.work() => {}
@@ -126,8 +137,9 @@ impl<K: Clock> Task<K> {
             // Another upstream, or another trust: what was given up may go well now.
             self.used = Some(used);
             self.begin_again();
+            self.source = JwtSource::find(settings.readiness.clone(), self.parts.credentials.clone()).await;
         }
-        let source = match JwtSource::of(&settings.readiness, self.parts.credentials.as_deref()) {
+        let source = match self.source.clone() {
             Ok(source) => source,
             Err(why) => {
                 self.lift(&[WAITING, NOT_REPORTED]);
@@ -157,7 +169,7 @@ impl<K: Clock> Task<K> {
             caller.begin_again();
         }
         (self.spent, self.again_at, self.waits_since) = (None, None, None);
-        self.lift(&[NOT_REPORTED]);
+        self.lift(&[WAITING, NOT_REPORTED]);
     }
 
     /// The boot of the host, with what is recorded of it.

@@ -220,6 +220,7 @@ async fn run(search: Search) {
     ];
     let mut crashes = 0;
     for (number, faulty) in before.into_iter().enumerate() {
+        // The state before the first write, and one more for each write.
         for kill_at in 0..99 {
             let (host, manager, running) = begin(&search).await;
             let film = Film::new(kill_at);
@@ -232,7 +233,10 @@ async fn run(search: Search) {
             }
             running.kill().await;
             manager.reset_gate();
-            let Some(state) = film.at_the_kill() else { break };
+            let Some(state) = film.at_the_kill() else {
+                assert!(kill_at > 1 || number > 0, "{}: nothing is written where nothing is faulty", search.name);
+                break;
+            };
             let names: Vec<_> = state.keys().collect();
             let what = format!("{} with faults {number}, killed at state {kill_at} {names:?}", search.name);
             is_well(&search, &after_crash(&host, &state).await, &manager, &what).await;
@@ -240,7 +244,8 @@ async fn run(search: Search) {
         }
     }
     println!("{}: {crashes} crashes", search.name);
-    assert!(crashes >= 7, "{}: {crashes}", search.name);
+    // Seven lists of faults; one of them can keep the change away altogether.
+    assert!(crashes >= 7 + 3, "{}: {crashes}", search.name);
 }
 
 fn search(name: &'static str, mode: Mode, faulty: Endpoint) -> Search {

@@ -503,8 +503,17 @@ async fn t38_a_long_poll_that_is_reset_or_trickles_makes_no_heartbeat_late_and_t
         let relay = Relay::before(manager.addr()).await;
         host.unattended(&[&manager], TOKEN);
         host.settings.urls = vec![relay.url()];
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&arrived);
+        manager.set_gate(move |endpoint, _| {
+            if endpoint == Endpoint::DesiredState {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            None
+        });
         let running = host.start().await;
-        eventually("a long-poll", || running.now().desired.way == DesiredFetch::LongPoll).await;
+        eventually("a long-poll at the manager", || arrived.load(Ordering::SeqCst) > 0).await;
+        eventually("its status", || running.now().desired.way == DesiredFetch::LongPoll).await;
         relay.set(later);
         if later == Later::Reset {
             eventually("its end", || running.now().desired.last_error.is_some()).await;

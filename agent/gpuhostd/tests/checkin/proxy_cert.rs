@@ -121,7 +121,7 @@ async fn a_pair_is_installed_replaced_as_a_whole_and_kept_when_the_next_one_does
     }
     bench.wish(wish(&new, "gpu-7.example")).await;
     assert_eq!((bench.outcome().as_str(), bench.condition(), bench.on_disk()), ("installed", None, trimmed(&new)));
-    assert_eq!(std::fs::read_dir(&bench.dir).unwrap().count(), 2, "the version before is gone");
+    assert_eq!(std::fs::read_dir(&bench.dir).unwrap().count(), 3, "the link, the pair and the one before");
     bench.wish(DesiredState::default()).await;
     assert_eq!(bench.on_disk(), trimmed(&new), "without a wish it stays");
     bench.stop().await;

@@ -179,6 +179,28 @@ async fn t01_it_waits_for_its_gates_says_which_and_long_waiting_is_a_condition()
 }
 
 #[tokio::test]
+async fn t01_a_gate_that_was_taken_from_the_list_is_named_no_longer() {
+    let host = Host::new();
+    let manager = host.manager(Options::default()).await;
+    put_jwt(&host, JWT);
+    let waits_for = |gates: &[GateName]| {
+        let mut waits = settings(&host, &manager, gates);
+        waits.nvidia.deployment.deploy_driver = true;
+        waits
+    };
+    let running = start(&host, waits_for(&[GateName::Docker, GateName::Driver]), bare_host()).await;
+    running.clock.advance(601_000).await;
+    assert!(running.condition("readiness_waiting").unwrap().starts_with("docker: "), "{}", running.all_shown());
+    running.settings.send_replace(Arc::new(waits_for(&[GateName::Driver])));
+    let is_named = || running.status().detail.is_some_and(|detail| detail.contains("docker: "));
+    eventually("the other gate alone", || !is_named()).await;
+    assert_eq!(running.condition("readiness_waiting"), None, "{}", running.all_shown());
+    running.clock.advance(601_000).await;
+    assert!(running.condition("readiness_waiting").unwrap().starts_with("driver: "), "{}", running.all_shown());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn t01_a_host_that_does_not_know_its_boot_yet_waits() {
     let host = Host::new();
     let manager = host.manager(Options::default()).await;

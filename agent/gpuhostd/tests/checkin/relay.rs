@@ -2,18 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The connections of an enrolment and of heartbeats: they are left alone.
-const SPARED: u32 = 2;
-
-/// What happens to the connections after those.
+/// What happens to the last connection that there is when it is set, and to those after it. The ones before are left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Later {
-    /// They are as those.
+    /// They are as those before.
     Pass,
     /// They are reset (RST) as soon as this is set.
     Reset,
@@ -23,45 +21,77 @@ pub(crate) enum Later {
 
 pub(crate) struct Relay {
     pub(crate) addr: SocketAddr,
-    later: watch::Sender<Later>,
+    later: watch::Sender<Order>,
+    count: Arc<AtomicU32>,
+}
+
+/// What happens, from which connection on.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    later: Later,
+    from: u32,
+}
+
+/// The orders as one connection has them.
+#[derive(Clone)]
+struct Orders {
+    number: u32,
+    seen: watch::Receiver<Order>,
+}
+
+impl Orders {
+    fn now(&self) -> Later {
+        let order = *self.seen.borrow();
+        if self.number >= order.from { order.later } else { Later::Pass }
+    }
+
+    async fn wait_for_reset(mut self) {
+        let number = self.number;
+        let is_mine = |order: &Order| number >= order.from && order.later == Later::Reset;
+        if self.seen.wait_for(is_mine).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl Relay {
     pub(crate) async fn before(manager: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (later, seen) = watch::channel(Later::Pass);
+        let (later, seen) = watch::channel(Order { later: Later::Pass, from: 0 });
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&count);
         tokio::spawn(async move {
-            let mut count = 0;
             while let Ok((client, _)) = listener.accept().await {
-                count += 1;
+                let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
                 let upstream = TcpStream::connect(manager).await.unwrap();
-                tokio::spawn(relay(client, upstream, (count > SPARED).then(|| seen.clone())));
+                tokio::spawn(relay(client, upstream, Orders { number, seen: seen.clone() }));
             }
         });
-        Self { addr, later }
+        Self { addr, later, count }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.addr)
     }
 
+    /// Once the request that it is about has reached the manager: its connection is the last one.
     pub(crate) fn set(&self, later: Later) {
-        self.later.send_replace(later);
+        self.later.send_replace(Order { later, from: self.count.load(Ordering::SeqCst) });
     }
 }
 
-async fn relay(client: TcpStream, upstream: TcpStream, later: Option<watch::Receiver<Later>>) {
+async fn relay(client: TcpStream, upstream: TcpStream, orders: Orders) {
     let client = Arc::new(client);
     let (mut up_read, mut up_write) = upstream.into_split();
     let raw = Arc::clone(&client);
-    let reset = later.clone();
+    let reset = orders.clone().wait_for_reset();
     let both = async {
         let down = async {
             let mut buffer = [0_u8; 4096];
             while let Ok(got @ 1..) = up_read.read(&mut buffer).await {
                 for byte in buffer[..got].chunks(1) {
-                    if later.as_ref().is_some_and(|later| *later.borrow() == Later::Trickle) {
+                    if orders.now() == Later::Trickle {
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
                     if write_all(&client, byte).await.is_err() {
@@ -77,17 +107,9 @@ async fn relay(client: TcpStream, upstream: TcpStream, later: Option<watch::Rece
         };
         tokio::join!(down, up);
     };
-    let when_reset = async {
-        match reset {
-            Some(mut reset) => {
-                let _ = reset.wait_for(|later| *later == Later::Reset).await;
-            }
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = both => {}
-        () = when_reset => raw.set_zero_linger().unwrap(),
+        () = reset => raw.set_zero_linger().unwrap(),
     }
 }
 

@@ -24,6 +24,7 @@ use model::refusal::Refusal;
 use model::settings::{HostNaming, ManagerSettings, Settings};
 use model::time::{BootMillis, UnixMillis};
 use model::workspace_life::WorkspacesState;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,9 +118,25 @@ impl Host {
 
     /// A manager on this host's wall clock.
     pub(crate) async fn manager(&self, options: Options) -> Manager {
+        Manager::start(self.by_its_clock(options)).await.unwrap()
+    }
+
+    /// A manager at the address of one that was stopped, whose port a connection of this machine can have for a moment.
+    pub(crate) async fn manager_at(&self, bind: SocketAddr, options: Options) -> Manager {
+        let options = Options { bind, ..self.by_its_clock(options) };
+        for _ in 0..100 {
+            match Manager::start(options.clone()).await {
+                Ok(manager) => return manager,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        Manager::start(options).await.unwrap()
+    }
+
+    fn by_its_clock(&self, options: Options) -> Options {
         let clock = Arc::clone(&self.clock);
         let now: manager::Clock = Arc::new(move || clock.wall_now().0);
-        Manager::start(Options { clock: options.clock.clone().or(Some(now)), ..options }).await.unwrap()
+        Options { clock: options.clock.clone().or(Some(now)), ..options }
     }
 
     pub(crate) fn file(&self, name: &str, content: &str) -> String {

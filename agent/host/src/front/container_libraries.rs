@@ -40,6 +40,12 @@ mod tests {
     #[test]
     fn the_kernel_shows_the_table_of_this_process() {
         let own = std::process::id();
-        assert_eq!(driver_libraries(Path::new("/proc"), &[own]).len(), 1);
+        let path = Path::new("/proc").join(own.to_string()).join("mountinfo");
+        let table = files::read_text(&path, CONTAINER_MOUNTS_MAX_BYTES).unwrap();
+        // Each line has the mount point as its fifth word, as the rule reads it.
+        let points: Vec<_> = table.lines().map(|line| line.split(' ').nth(4).unwrap()).collect();
+        assert!(points.contains(&"/proc") && points.iter().all(|point| point.starts_with('/')), "{table}");
+        let seen = driver_libraries(Path::new("/proc"), &[own]);
+        assert_eq!(seen, [DriverLibraries { pid: own, versions: library_versions(&table) }]);
     }
 }

@@ -1,5 +1,7 @@
 //! A certificate and its key as a pair on disk: each version in a directory of its own, and one link that leads to the one that
-//! counts, so that a program that reads through it never finds a certificate with another one's key.
+//! counts. A program that resolves the link once finds a certificate with its own key, also while the link is replaced: the version
+//! before the one that counts stays. One that resolves it for each file can find the old certificate with the new key, and reads both
+//! again.
 
 use super::folder::make_private_dir;
 use super::store::{StoreError, read_bounded, write_atomic};
@@ -52,7 +54,7 @@ enum PairStep {
 }
 
 /// Puts a pair into the directory under this name, and lets the link lead to it; on disk when it returns. Whatever interrupts it leaves
-/// the pair that was there, or this one. Other versions are removed. Blocking.
+/// the pair that was there, or this one. The version that counted before stays, and older ones are removed. Blocking.
 ///
 /// # Errors
 /// The directory cannot be used, or the host refused.
@@ -81,6 +83,7 @@ fn put_pair_by_steps(
     done(PairStep::Key)?;
     write_atomic(&place, CERT, &pair.cert, MODE)?;
     done(PairStep::Certificate)?;
+    let before = readlinkat(&folder, CURRENT).ok().and_then(|target| target.into_string().ok());
     let draft = dir.join(DRAFT);
     match unlinkat(&folder, DRAFT, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
@@ -92,7 +95,10 @@ fn put_pair_by_steps(
     renameat(&folder, DRAFT, &folder, CURRENT).map_err(|said| host("rename to its final name", &link, said))?;
     sync(&folder, dir)?;
     done(PairStep::Link)?;
-    remove_others(dir, &folder, version);
+    // Where the version that counts is put again, the one before it is not known: the next other version removes what is left.
+    if before.as_deref() != Some(version) {
+        remove_others(dir, &folder, [Some(version), before.as_deref()]);
+    }
     done(PairStep::Rest)
 }
 
@@ -121,11 +127,11 @@ pub fn read_pair(dir: &Path) -> Result<Option<PairOnDisk>, StoreError> {
 }
 
 /// What is left over costs nothing but room, and a fault there must not count as one of the pair.
-fn remove_others(dir: &Path, folder: &OwnedFd, version: &str) {
+fn remove_others(dir: &Path, folder: &OwnedFd, kept: [Option<&str>; 2]) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_other = name.to_str().is_some_and(|name| name != version && is_version(name));
+        let is_other = name.to_str().is_some_and(|name| is_version(name) && !kept.contains(&Some(name)));
         let is_dir = fstatat(folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR);
         if is_other && is_dir {
@@ -188,6 +194,13 @@ mod tests {
         PairOnDisk { cert: format!("cert {name}").into_bytes(), key: format!("key {name}").into_bytes() }
     }
 
+    fn names_in(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = entries.map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     fn cut() -> StoreError {
         StoreError::Missing { path: PathBuf::from("a crash") }
     }
@@ -206,11 +219,30 @@ mod tests {
             assert_eq!(found, pair(if is_new { "new" } else { "old" }), "{crash:?}");
             put_pair(&dir, B2, &pair("new")).unwrap();
             assert_eq!(read_pair(&dir).unwrap(), Some(pair("new")));
-            let mut names: Vec<_> =
-                std::fs::read_dir(&dir).unwrap().map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
-            names.sort();
-            assert_eq!(names, [B2, "current"], "{crash:?}");
+            assert_eq!(names_in(&dir), [A1, B2, "current"], "{crash:?}");
+            put_pair(&dir, C3, &pair("newer")).unwrap();
+            assert_eq!(names_in(&dir), [B2, C3, "current"], "{crash:?}");
         }
+    }
+
+    #[test]
+    fn the_version_before_stays_whole_for_a_program_that_resolved_the_link_before_it_was_replaced() {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("proxy");
+        put_pair(&dir, A1, &pair("old")).unwrap();
+        let resolved = dir.join("current").canonicalize().unwrap();
+        let read = |name: &str| std::fs::read(resolved.join(name)).unwrap();
+        let cert = read(CERT);
+        // A version that never counted is not the one before.
+        let stop = |step| if step == PairStep::Certificate { Err(cut()) } else { Ok(()) };
+        put_pair_by_steps(&dir, D4, &pair("interrupted"), stop).unwrap_err();
+        put_pair(&dir, B2, &pair("new")).unwrap();
+        assert_eq!(PairOnDisk { cert, key: read(KEY) }, pair("old"));
+        assert_eq!(names_in(&dir), [A1, B2, "current"]);
+        put_pair(&dir, B2, &pair("new")).unwrap();
+        assert_eq!(names_in(&dir), [A1, B2, "current"], "the same again takes nothing away");
+        put_pair(&dir, C3, &pair("newer")).unwrap();
+        assert_eq!(names_in(&dir), [B2, C3, "current"]);
     }
 
     #[test]
@@ -260,6 +292,7 @@ mod tests {
             assert_eq!(dir.join(A1).exists(), is_taken, "{mode:o}");
         }
         put_pair(&dir, B2, &pair("y")).unwrap();
+        put_pair(&dir, C3, &pair("z")).unwrap();
         assert!(!dir.join(A1).exists());
         assert_eq!(std::fs::read_to_string(theirs.join("key.pem")).unwrap(), "theirs");
     }

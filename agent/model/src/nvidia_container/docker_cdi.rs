@@ -51,14 +51,12 @@ pub(super) fn settle(world: &NvidiaWorld, memory: &mut DockerCdiMemory) {
         return;
     };
     match (step, result) {
-        (DockerConfigStep::Restart { .. }, Ok(_)) => memory.restarted = Some(world.now.boot),
+        (DockerConfigStep::Restart { .. }, Ok(_)) => {
+            (memory.restarted, memory.refusals) = (Some(world.now.boot), NvidiaFailures::default());
+        }
         (DockerConfigStep::Restart { .. }, Err(why)) => {
-            memory.failures.fail(world.now.boot, NvidiaFault::DockerConfig, why);
-            // Where Docker did not start with it, the hand has taken it out again.
-            if let Ok(DockerConfigLook::File(DockerConfigSeen { cdi: FeatureSeen::Absent, .. })) = &world.docker_config
-            {
-                (memory.ours, memory.not_taken) = (false, Some(why.clone()));
-            }
+            // A build that runs ends some time; what the file shows afterwards tells it from a Docker that did not start.
+            memory.refusals.wait(world.now.boot, NvidiaFault::DockerConfig, why);
             memory.restarted = None;
         }
         (
@@ -116,7 +114,7 @@ pub(super) fn enable(view: &RoleView<'_>, toolkit: RuntimeStep, memory: &mut Doc
     };
     if !docker.cdi_spec_dirs.is_empty() {
         (memory.restarted, memory.not_taken) = (None, None);
-        memory.failures = NvidiaFailures::default();
+        (memory.failures, memory.refusals) = (NvidiaFailures::default(), NvidiaFailures::default());
         return toolkit;
     }
     let is_concerned =
@@ -137,6 +135,9 @@ struct Part<'a, 'w> {
 impl Part<'_, '_> {
     fn decide(self, file: &DockerConfigSeen) -> RuntimeStep {
         let allowed = self.view.world.wish.docker_restart.min(self.view.world.policy.docker_restart);
+        if file.cdi == FeatureSeen::Absent {
+            self.memory.seen_absent();
+        }
         match (&file.cdi, file.sha256.clone()) {
             (FeatureSeen::Absent, Some(_)) if self.memory.not_taken.is_some() => {
                 self.memory.ours = false;
@@ -168,6 +169,10 @@ impl Part<'_, '_> {
         let why = match (self.memory.not_taken.clone(), is_given_up, self.memory.restarted) {
             (Some(why), ..) | (None, Some(why), _) => why,
             (None, None, None) => {
+                if let NvidiaGate::Shut { reason, until: Some(until), .. } = self.memory.refusals.gate(now) {
+                    self.toolkit.wake = Wake::At(until);
+                    return self.waits(&reason);
+                }
                 let step = DockerConfigStep::Restart { allowed };
                 return self.if_idle(allowed, step, |memory, now| memory.restarted = Some(now));
             }

@@ -18,6 +18,10 @@ pub struct DockerCdiMemory {
     pub not_taken: Option<String>,
     /// What has failed.
     pub failures: NvidiaFailures,
+    /// Restarts that were not done: tried again as long as the file has what was put in. Left out where there are none, so that earlier
+    /// versions read the record too.
+    #[serde(skip_serializing_if = "NvidiaFailures::is_nothing")]
+    pub refusals: NvidiaFailures,
 }
 
 impl DockerCdiMemory {
@@ -29,11 +33,22 @@ impl DockerCdiMemory {
 
     /// In another boot Docker has read its file.
     pub(super) fn forget_boot(&mut self) {
-        (self.begun, self.restarted, self.failures) = (false, None, NvidiaFailures::default());
+        (self.begun, self.restarted) = (false, None);
+        (self.failures, self.refusals) = (NvidiaFailures::default(), NvidiaFailures::default());
     }
 
     /// Another try is asked for.
     pub(super) fn try_again(&mut self) {
-        (self.not_taken, self.failures) = (None, NvidiaFailures::default());
+        self.not_taken = None;
+        (self.failures, self.refusals) = (NvidiaFailures::default(), NvidiaFailures::default());
+    }
+
+    /// The file is seen without it. After a restart that was not done, Docker did not start with it and the hand has taken it out again:
+    /// that ends it.
+    pub(super) fn seen_absent(&mut self) {
+        if let Some(why) = self.refusals.reason().filter(|_| self.ours) {
+            (self.ours, self.not_taken) = (false, Some(why.to_owned()));
+            self.refusals = NvidiaFailures::default();
+        }
     }
 }

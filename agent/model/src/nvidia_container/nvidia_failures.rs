@@ -46,6 +46,15 @@ pub enum NvidiaGate {
 impl NvidiaFailures {
     /// Something has failed.
     pub fn fail(&mut self, now: BootMillis, fault: NvidiaFault, reason: &str) {
+        self.wait(now, fault, reason);
+        // A registry that is away and a GPU that is reset come back by themselves; a container that exits does not get better by being
+        // started.
+        let may_return = matches!(fault, NvidiaFault::PullFailed | NvidiaFault::NoDevice | NvidiaFault::ProbeRefused);
+        self.given_up |= self.recent.len() >= MOST && !may_return;
+    }
+
+    /// Something was refused for now, whatever the kind: it is tried again for ever, at last every five minutes.
+    pub fn wait(&mut self, now: BootMillis, fault: NvidiaFault, reason: &str) {
         if self.recent.last().is_none_or(|last| now.since(*last) >= WITHIN_MS) {
             self.in_a_row = 0;
         }
@@ -53,10 +62,6 @@ impl NvidiaFailures {
         self.recent.push(now);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.last = Some((fault, crate::printable::printable(reason, 400)));
-        // A registry that is away and a GPU that is reset come back by themselves; a container that exits does not get better by being
-        // started.
-        let may_return = matches!(fault, NvidiaFault::PullFailed | NvidiaFault::NoDevice | NvidiaFault::ProbeRefused);
-        self.given_up |= self.recent.len() >= MOST && !may_return;
         let too_many = self.recent.len().saturating_sub(MOST);
         self.recent.drain(..too_many);
     }
@@ -77,6 +82,18 @@ impl NvidiaFailures {
     #[must_use]
     pub fn last(&self) -> Option<NvidiaFault> {
         self.last.as_ref().map(|(fault, _)| *fault)
+    }
+
+    /// What was answered last.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.last.as_ref().map(|(_, reason)| reason.as_str())
+    }
+
+    /// Nothing has failed.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -115,6 +132,19 @@ mod tests {
             assert!(next - now <= LONGEST_PAUSE_MS);
             now = next;
         }
+    }
+
+    #[test]
+    fn what_is_refused_for_now_is_tried_for_ever() {
+        let (mut failures, mut now) = (NvidiaFailures::default(), 0);
+        assert!(failures.is_nothing());
+        for _ in 0..100 {
+            failures.wait(BootMillis(now), NvidiaFault::DockerConfig, "a build runs");
+            let Some(Some(next)) = until(&failures, now) else { panic!("it is given up") };
+            assert!(next - now <= LONGEST_PAUSE_MS);
+            now = next;
+        }
+        assert_eq!(failures.reason(), Some("a build runs"));
     }
 
     #[test]

@@ -194,7 +194,8 @@ fn a_day_of_a_fleet() {
         outcome.up_to_date
     );
     assert!(outcome.up_to_date >= all - 2 * usize::try_from(hosts.div_ceil(1000)).unwrap());
-    // Few hosts are noisy: the peak of a hundred thousand is held where they are asked for.
-    assert!(hosts < 10_000 || beats <= 1.2 * steady, "{beats}");
-    assert!(hosts < 10_000 || polls <= 1.3 * steady, "{polls}");
+    // Few hosts are noisy: what comes in a second differs by its root.
+    let noise = if hosts < 10_000 { 6.0 * steady.sqrt() } else { 0.0 };
+    assert!(beats <= 1.2 * steady + noise, "{beats}");
+    assert!(polls <= 1.3 * steady + noise, "{polls}");
 }

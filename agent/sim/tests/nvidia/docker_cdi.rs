@@ -2,8 +2,8 @@
 
 use crate::gpu_access::gpu;
 use crate::life::{FAULTS, Fault, Life, both};
-use model::docker_config::DockerRestart;
-use model::nvidia_container::{NvidiaHold, NvidiaRole, ToolkitWay};
+use model::docker_config::{DockerConfigStep, DockerRestart};
+use model::nvidia_container::{NvidiaAct, NvidiaHold, NvidiaRole, ToolkitWay};
 use sim::nvidia_docker::{SimContainerRun, SimDockerFile};
 
 /// A Docker 26.1 on a host with two GPUs.
@@ -114,14 +114,43 @@ fn what_docker_does_not_take_is_taken_out_again_and_not_tried_a_second_time() {
 }
 
 #[test]
-fn what_the_hand_refuses_to_restart_is_left_with_the_file_that_it_had() {
+fn a_restart_that_the_hand_refuses_is_waited_for_however_often_and_done_when_it_can_be() {
     let mut life = life(true);
     life.docker.cdi.refuses_restart = true;
+    let mut asked_at = Vec::new();
+    for _ in 0..2_000 {
+        let before = life.deeds.len();
+        let wake = life.turn(None);
+        let is_restart = |act: &NvidiaAct| matches!(act, NvidiaAct::DockerConfig(DockerConfigStep::Restart { .. }));
+        if life.deeds[before..].iter().any(is_restart) {
+            asked_at.push(life.docker.now.0);
+        }
+        let now = life.docker.now;
+        life.docker.advance_to(wake.unwrap_or_else(|| now.plus(60_000)));
+        if asked_at.len() == 10 {
+            break;
+        }
+    }
+    let pauses: Vec<u64> = asked_at.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(asked_at.len() == 10 && pauses[0] < 60_000 && pauses[8] > 240_000, "they grow: {pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause <= 6 * 60_000), "{pauses:?}");
+    life.turn(None);
+    let cdi = life.docker.cdi;
+    assert_eq!((cdi.in_file, cdi.restarts, life.record.runtime.cdi.ours), (true, 0, true), "{:?}", life.shows());
+    assert_eq!((life.phases(), hold(&life)), (("ready", "ready"), Some("docker_restart_waits")));
+    // The build has ended.
+    life.docker.cdi.refuses_restart = false;
+    let pause_ends = life.docker.now.plus(6 * 60_000);
+    life.docker.advance_to(pause_ends);
     life.settle(&[]);
-    assert_eq!((life.docker.cdi.in_file, life.docker.cdi.restarts), (false, 0), "{:?}", life.shows());
-    assert_eq!((life.phases(), hold(&life)), (("ready", "ready"), Some("cdi_not_taken")));
-    // One that systemd does not run is not even tried.
-    let mut life = self::life(true);
+    let cdi = life.docker.cdi;
+    assert_eq!((cdi.in_file, cdi.in_force, cdi.restarts, hold(&life)), (true, true, 1, None), "{:?}", life.shows());
+    assert!(life.record.runtime.cdi.refusals.is_nothing() && life.record.runtime.cdi.not_taken.is_none());
+}
+
+#[test]
+fn one_that_systemd_does_not_run_is_not_even_tried() {
+    let mut life = life(true);
     life.docker.cdi.is_service = false;
     life.settle(&[]);
     assert_eq!((life.docker.cdi.in_file, hold(&life)), (false, Some("docker_restart_waits")));
@@ -162,6 +191,37 @@ fn whatever_goes_wrong_at_any_moment_no_container_of_others_ends() {
             assert!(life.phases().1 == "ready", "{fault:?} at {at}: {:?}", life.shows());
             let runs = |one: &sim::nvidia_docker::SimContainer| matches!(one.run, SimContainerRun::Running(_));
             assert!(life.docker.containers.iter().any(runs));
+        }
+    }
+}
+
+#[test]
+fn without_live_restore_docker_is_never_restarted_under_containers_whatever_goes_wrong() {
+    use DockerRestart::{Always, WhenIdle};
+    let begun = |allowed| {
+        let mut life = life(false);
+        life.docker.cdi.others = 2;
+        (life.wish.docker_restart, life.policy.docker_restart) = (allowed, allowed);
+        life
+    };
+    // These start Docker again themselves, which ends every container.
+    let ends_them = |fault: &Fault| matches!(fault, Fault::DockerDown | Fault::DockerRestarted | Fault::Reboot);
+    for allowed in [Always, WhenIdle] {
+        let moments = {
+            let mut life = begun(allowed);
+            life.settle(&[]);
+            life.moments.clone()
+        };
+        assert!(moments.len() > 5, "{moments:?}");
+        for fault in FAULTS.into_iter().filter(|fault| !ends_them(fault)) {
+            for at in &moments {
+                let mut life = begun(allowed);
+                life.settle(&[(*at, fault)]);
+                let cdi = life.docker.cdi;
+                assert_eq!((cdi.restarts, cdi.others), (0, 2), "{allowed}, {fault:?} at {at}: {:?}", life.deeds);
+                assert!(!cdi.in_file, "{allowed}, {fault:?} at {at}: the file is not as Docker runs with it");
+                assert!(life.docker.containers.iter().any(|one| one.is_running()), "{allowed}, {fault:?} at {at}");
+            }
         }
     }
 }

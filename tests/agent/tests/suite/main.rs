@@ -114,11 +114,15 @@ async fn each_fault_of_a_manager_is_named() {
     let findings = tried(&behind_a_portal).await;
     names(&findings, &["POST enroll", "403"]);
 
+    let without_version = manager(Options::default()).await;
+    without_version.script(Endpoint::Version, vec![Scripted::cut()]);
+    let findings = tried(&without_version).await;
+    names(&findings, &["GET version", "answer 404 where there is none"]);
+
     let hasty = manager(Options { features: vec!["long_poll".to_owned()], ..Options::default() }).await;
     hasty.script(Endpoint::DesiredState, vec![Scripted::status(304); 99]);
-    hasty.script(Endpoint::Version, vec![Scripted::cut()]);
     let findings = tried(&hasty).await;
-    names(&findings, &["GET version", "answer 404 where there is none"]);
+    names(&findings, &["GET desired_state", "no host polls for an hour"]);
 
     let vague = manager(Options { mode: Mode::Secrets, ..Options::default() }).await;
     let no_code = |endpoint: Endpoint, auth: &manager::Auth| {

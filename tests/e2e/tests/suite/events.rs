@@ -51,8 +51,10 @@ fn a_gpu_that_leaves_and_the_life_of_a_workspace_are_listed_and_followed() {
     std::fs::write(world.path().join("env"), format!("PASSWORD={CANARY}\n")).expect("environment");
     let daemon = SimDaemon::start(&world, &bus.address, "hgx-h100");
     until_listed(&world, &bus, "agent.started");
-    let first = listed(&world, &bus, &[]);
-    assert_eq!(first.iter().filter(|one| one.starts_with("gpu.added")).count(), 8, "{first:?}");
+    let first = wait::until("all GPUs", PATIENCE, || {
+        let all = listed(&world, &bus, &[]);
+        (all.iter().filter(|one| one.starts_with("gpu.added")).count() == 8).then_some(all)
+    });
     let (mut child, lines) = follow(&bus);
     wait::until("what is kept", PATIENCE, || (lines.lock().unwrap().len() >= first.len()).then_some(()));
     let image = format!("registry.example/lab/desktop@sha256:{}", "5e".repeat(32));

@@ -146,6 +146,29 @@ fn documentation_comments_are_in_plain_english() {
     assert!(faults.is_empty(), "docs/STYLE.md has the words of the house:\n{}", faults.join("\n"));
 }
 
+/// A line that goes on without a backslash leaves its indentation in the text. What is set in columns has several lines or is indented.
+fn has_gap(text: &str) -> bool {
+    let is_set = text.contains('\n') || text.starts_with(' ');
+    !is_set && text.trim().contains("    ")
+}
+
+#[test]
+fn no_text_that_users_read_has_the_indentation_of_its_source_in_it() {
+    let texts = ALL.iter().filter(|(_, text)| !text.is_comment && has_gap(&text.content));
+    let faults: Vec<String> = texts.map(|(file, text)| format!("{}:{}", file.display(), text.line)).collect();
+    assert!(faults.is_empty(), "a continued line lacks its backslash, or a gap has its reason:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_gap_is_seen_in_a_sentence_and_not_in_columns() {
+    assert!(has_gap("it is off:                 see why") && has_gap("{a},    {b}"));
+    for fine in
+        ["two  spaces", "    indented", "  key             {}", "Usage:\n  a        b\n", "    ", "behind it    "]
+    {
+        assert!(!has_gap(fine), "{fine:?}");
+    }
+}
+
 #[test]
 fn an_allowed_word_is_still_used() {
     for (place, word, why) in ALLOWED {

@@ -160,9 +160,12 @@ async fn it_answers_by_the_script_first_and_gives_the_authorities_of_the_bundle(
         || async { agent.client.get(format!("{}{}", program.url, Endpoint::Version.path())).send().await.unwrap() };
     // It is taken up as soon as it is seen, and each answer is given once.
     let mut statuses = Vec::new();
-    while statuses.last() != Some(&511) {
-        statuses.push(version().await.status().as_u16());
-    }
+    let until_scripted = async {
+        while statuses.last() != Some(&511) {
+            statuses.push(version().await.status().as_u16());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), until_scripted).await.unwrap();
     assert_eq!(version().await.status(), 200);
     assert!(statuses.iter().all(|status| [200, 511].contains(status)), "{statuses:?}");
     let (_, body) = program.agent(dir.path()).enroll(&token(dir.path()), None).await;

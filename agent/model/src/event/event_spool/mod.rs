@@ -106,7 +106,9 @@ impl EventSpool {
 
     /// The file can be read after all: what happened since follows behind what is in it.
     pub fn follow(&mut self, since: Self) {
-        let Self { kept, facts, owner, acked, .. } = since;
+        let Self { kept, facts, owner, acked, last_seq, .. } = since;
+        // A manager and a follower may have those numbers already: none goes back.
+        self.last_seq = self.last_seq.max(last_seq);
         let had = self.owner.is_some() && self.owner == owner;
         for Spooled { mut event, .. } in kept {
             if had && event.seq <= acked {

@@ -328,6 +328,31 @@ fn what_happened_while_the_file_could_not_be_read_follows_behind_it() {
 }
 
 #[test]
+fn numbers_go_on_behind_those_that_were_given_while_the_file_could_not_be_read() {
+    for (count, delivered) in [(2, 1), (2, 2), (0, 0)] {
+        let (mut kept, mut file) = (EventSpool::empty(0), Vec::new());
+        kept.own(A);
+        happen(&mut kept, EventSeverity::Info, &["kept"]);
+        write(&mut kept, &mut file);
+        let mut blind = EventSpool::unread(500_000);
+        blind.own(A);
+        happen(&mut blind, EventSeverity::Info, &["one", "two"][..count]);
+        let before = blind.newest();
+        assert_eq!(blind.acknowledge(A, 500_000 + delivered, before), delivered > 0);
+        let mut spool = EventSpool::read(&file, 0).unwrap().spool;
+        spool.follow(blind);
+        happen(&mut spool, EventSeverity::Info, &["behind"]);
+        write(&mut spool, &mut file);
+        let behind = spool.page(&EventQuery { after: before, since: None, most: 500 });
+        assert_eq!(messages(&behind.events).last(), Some(&"behind"), "who follows sees it: {behind:?}");
+        let batch = spool.batch(A, 500, None);
+        assert!(batch.events.windows(2).all(|two| two[0].seq < two[1].seq), "{batch:?}");
+        assert!(spool.acknowledge(A, batch.last().unwrap(), batch.last().unwrap()));
+        assert_eq!(spool.waiting(), 0);
+    }
+}
+
+#[test]
 fn a_batch_is_bounded_in_bytes_and_has_one_event_at_least() {
     let mut spool = EventSpool::unread(0);
     spool.own(A);
