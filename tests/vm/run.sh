@@ -79,6 +79,7 @@ judge() {
     case $code in
     124) echo "FAILED  $job did not end in time; its console is $OUT/$job/console" ;;
     125) echo "FAILED  the guest never started $job; its console is $OUT/$job/console" ;;
+    126) echo "FAILED  the emulator broke in $job; its console is $OUT/$job/console" ;;
     esac
     # A job that broke without a failed check is one failure.
     if [ "$code" != 0 ] && [ "${failed:-0}" = 0 ]; then failed=1; fi
@@ -86,15 +87,23 @@ judge() {
     FAILED=$((FAILED + ${failed:-0}))
 }
 
+why_again() {
+    case $1 in
+    125) echo "the guest did not start $2" ;;
+    126) echo "the emulator broke in $2" ;;
+    esac
+}
+
 run_job() {
     local job=$1 from=$SECONDS code=0
     echo "== $job"
     assemble "$job" "$WORK"
     boot "$job" || code=$?
-    if [ "$code" = 125 ]; then
-        # Nothing of ours ran, so nothing of ours can have hung: the one case in which a second try hides nothing.
+    if [ "$code" = 125 ] || [ "$code" = 126 ]; then
+        # Nothing of ours ran, or the emulator broke, which nothing of ours in its guest can do: the cases in which a second try hides
+        # nothing.
         AGAIN=$((AGAIN + 1))
-        echo "#### RETRY: the guest did not start $job; the end of its console:" | tee -a "$OUT/retries"
+        echo "#### RETRY: $(why_again "$code" "$job"); the end of its console:" | tee -a "$OUT/retries"
         tail -n 20 "$OUT/$job/console" || true
         code=0
         boot "$job" || code=$?

@@ -52,7 +52,7 @@ fn unknown(said: &str, manager: &ManagerAddress) -> Refusal {
         what: format!("manager {manager}"),
         why: format!(
             "{said}; nothing was changed, because this host cannot check now whether it would still trust it: try again \
-             when it answers; if it does not come back: gpuhostctl leave, then gpuhostctl enroll"
+             when it answers; if it stays away: gpuhostctl leave, then gpuhostctl enroll"
         ),
     }
 }

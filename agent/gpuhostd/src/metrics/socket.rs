@@ -6,13 +6,14 @@ use model::causes::with_causes;
 use model::message::Message;
 use model::ports::Clock;
 use model::settings::Settings;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// At most so many connections are served at a time; further ones wait in the kernel's queue.
@@ -34,24 +35,53 @@ pub(super) async fn serve<K: Clock>(
 ) {
     while !cancel.is_cancelled() {
         let path = settings.borrow_and_update().metrics.socket.clone();
-        let mut ours = false;
+        let mut binding = Binding::default();
         tokio::select! {
             () = cancel.cancelled() => {}
             () = changed(&mut settings, |metrics| &metrics.socket, &path) => {}
-            () = serve_at(path.as_deref(), &page, &mut ours) => {}
+            () = serve_at(path.as_deref(), &page, &mut binding) => {}
         }
-        if let Some(path) = path.filter(|_| ours) {
+        if let Some(path) = path
+            && binding.is_ours().await
+        {
             take_away(path).await;
         }
     }
 }
 
-/// Never returns. `ours` is set as soon as the socket is.
-async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, ours: &mut bool) {
+/// Whether the socket is there by our hand. A call that binds one goes on where its caller has been dropped, so it is kept until it ends.
+#[derive(Default)]
+struct Binding {
+    under_way: Option<JoinHandle<Result<StdListener, SocketError>>>,
+    bound: bool,
+}
+
+impl Binding {
+    async fn bind(&mut self, path: String) -> Result<UnixListener, SocketError> {
+        let at = path.clone();
+        let under_way = self.under_way.insert(tokio::task::spawn_blocking(move || listen_at(Path::new(&at), MODE)));
+        let ended = under_way.await;
+        self.under_way = None;
+        let fault = |source| SocketError::Host { attempted: "listen at", path: path.into(), source };
+        let listener = ended.map_err(|broken| fault(std::io::Error::other(broken)))??;
+        self.bound = true;
+        UnixListener::from_std(listener).map_err(fault)
+    }
+
+    async fn is_ours(self) -> bool {
+        match self.under_way {
+            Some(under_way) => matches!(under_way.await, Ok(Ok(_))),
+            None => self.bound,
+        }
+    }
+}
+
+/// Never returns.
+async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, binding: &mut Binding) {
     let Some(path) = path else { return std::future::pending().await };
     let mut told = None;
     let listener = loop {
-        match listen(path.to_owned()).await {
+        match binding.bind(path.to_owned()).await {
             Ok(listener) => break listener,
             Err(fault) => {
                 let fault = with_causes(&fault);
@@ -67,18 +97,8 @@ async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, ours: &mut bool)
             }
         }
     };
-    *ours = true;
     tracing::info!(socket = path, "metrics can be read: curl --unix-socket {path} http://localhost/metrics");
     accept(&listener, page).await
-}
-
-async fn listen(path: String) -> Result<UnixListener, SocketError> {
-    let at = path.clone();
-    let fault = |source| SocketError::Host { attempted: "listen at", path: path.into(), source };
-    match tokio::task::spawn_blocking(move || listen_at(Path::new(&at), MODE)).await {
-        Ok(listener) => UnixListener::from_std(listener?).map_err(fault),
-        Err(broken) => Err(fault(std::io::Error::other(broken))),
-    }
 }
 
 async fn accept<K: Clock>(listener: &UnixListener, page: &Page<K>) {

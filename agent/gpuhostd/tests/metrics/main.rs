@@ -198,6 +198,19 @@ fn a_reload_moves_the_socket_and_an_end_takes_it_away() {
 }
 
 #[test]
+fn a_reload_in_the_middle_of_a_bind_leaves_no_socket() {
+    for micros in 0..100 {
+        let out = Out::start(Arc::new(BootClock));
+        out.configure(Some(&out.path("first.sock")), None);
+        std::thread::sleep(Duration::from_micros(micros * 5));
+        out.configure(Some(&out.path("second.sock")), None);
+        std::thread::sleep(Duration::from_micros(micros * 5));
+        let folder = out.stop();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{micros}");
+    }
+}
+
+#[test]
 fn what_another_process_has_is_left_to_it() {
     let out = Out::start(Arc::new(BootClock));
     let socket = out.path("taken.sock");
