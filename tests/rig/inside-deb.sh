@@ -107,6 +107,7 @@ check "and its heartbeats go on" within 45 heartbeats_more_than "$beats"
 systemctl kill --signal=CONT systemd-journald.service
 
 check "it leaves its manager" gpuhostctl leave
+source /rig/credentials.sh
 systemctl stop rig-manager.service
 
 mkdir -p /run/systemd/system/gpuhostd.service.d

@@ -113,6 +113,30 @@ impl Daemon {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"))
     }
 
+    /// Process id of the front, which the launcher has started.
+    ///
+    /// # Panics
+    /// Where it is not there.
+    #[must_use]
+    pub fn front(&self) -> Pid {
+        let launcher = self.pid().as_raw();
+        let is_front = |pid: &i32| {
+            let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+            parent(*pid) == Some(launcher) && program.is_ok_and(|path| path.ends_with("gpuhostd"))
+        };
+        let named = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        let mut all = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok).filter_map(named);
+        Pid::from_raw(all.find(is_front).unwrap_or_else(|| panic!("no front is there:\n{}", self.log())))
+    }
+
+    /// Waits until it has ended by itself, as it does when its front was killed.
+    ///
+    /// # Panics
+    /// Where it goes on.
+    pub fn ended(&mut self) {
+        wait::until("the daemon to end", wait::PATIENCE, || self.child.try_wait().expect("status"));
+    }
+
     /// Sends a signal.
     ///
     /// # Panics
@@ -132,6 +156,12 @@ impl Daemon {
         let status = wait::until("the daemon to end", wait::PATIENCE, || self.child.try_wait().expect("status"));
         (status, begin.elapsed())
     }
+}
+
+/// The process that has started this one; none where it has gone.
+fn parent(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 /// A pipe in place of `/dev/kmsg`, with what the simulated host has logged so far.

@@ -3,5 +3,6 @@
 pub mod bus;
 pub mod daemon;
 pub mod sim;
+pub mod tracer;
 pub mod wait;
 pub mod world;

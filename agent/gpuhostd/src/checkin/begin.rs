@@ -11,6 +11,7 @@ use crate::checkin::port::Ask;
 use crate::checkin::store::IdentityError;
 use crate::checkin::task::Task;
 use crate::checkin::token_file::TokenFile;
+use crate::checkin::wake::WakeBack;
 use crate::checkin::{byhand, wake};
 use model::checkin::{CheckinConfig, CheckinMachine, Goal, Key, KnownManagers, ManagerAddress};
 use model::enrol::{CheckinState, EnrolSpec, Farewell};
@@ -21,14 +22,27 @@ use model::settings::ManagerSettings;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
+/// The keeper of the documents is waited for so long at a start, in milliseconds.
+const KEEPER_MS: u64 = 1000;
 /// The credentials of a deleted host are wiped after so long, in milliseconds.
 const FORGOTTEN_FOR_MS: i64 = 7 * 86_400_000;
 
 impl<C: Clock> Task<C> {
-    /// Finds out what this host is.
+    /// Finds out what this host is. The keeper of the documents knows it first: the first heartbeat can be due at once, and reports
+    /// what is in force.
     pub(super) fn wake(&mut self) {
-        let store = self.store.clone();
-        self.lanes.start(Lane::Wake, async move { Back::Wake(Box::new(wake::wake(store).await)) });
+        let (store, wishes, clock) = (self.store.clone(), self.wishes.port.clone(), Arc::clone(&self.clock));
+        self.lanes.start(Lane::Wake, async move {
+            let woken = wake::wake(store).await;
+            if let WakeBack::Enrolled(identity, _) = &woken {
+                tokio::select! {
+                    () = wishes.is_about_to_be(&identity.server_id) => {}
+                    // A keeper whose disk hangs holds no heartbeat up.
+                    () = clock.sleep_until(clock.boot_now().plus(KEEPER_MS)) => {}
+                }
+            }
+            Back::Wake(Box::new(woken))
+        });
     }
 
     /// Watches the token file of the settings, where managers are configured to use it with.

@@ -59,7 +59,7 @@ pub async fn start<L: LedgerPort, K: Clock>(
     let on_disk = OnDisk::read(&parts.ledger.place(), parts.ledger.read().await);
     let shown = Shown::new(parts.publisher.clone(), state);
     let local = LocalDocuments::default();
-    let mut keeper = Keeper { parts, identity: None, on_disk, shown, local, refused: None, unsaved: None };
+    let mut keeper = Keeper { parts, identity: None, announced: None, on_disk, shown, local, refused: None, unsaved: None };
     keeper.identify();
     keeper.read_local().await;
     async move {
@@ -74,6 +74,8 @@ struct Keeper<L, K> {
     parts: KeeperParts<L, K>,
     /// The identity for which everything below counts.
     identity: Option<String>,
+    /// An identity that the check-in has read and does not show yet.
+    announced: Option<String>,
     on_disk: OnDisk,
     shown: Shown,
     local: LocalDocuments,
@@ -109,6 +111,11 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
             let retry = self.unsaved.as_ref().map(|unsaved| unsaved.try_at);
             tokio::select! {
                 ask = asks.recv() => match ask {
+                    Some(Ask::Identity(server_id, reply)) => {
+                        self.announced = Some(server_id);
+                        self.identify();
+                        let _caller_gone = reply.send(());
+                    }
                     Some(Ask::Reload(reply)) => {
                         self.identify();
                         self.read_ledger_again().await;
@@ -141,8 +148,12 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
     }
 
     /// Which identity this host has now.
-    fn server_id(&self) -> Option<String> {
-        self.parts.checkin.borrow().server_id.clone()
+    fn server_id(&mut self) -> Option<String> {
+        let shown = self.parts.checkin.borrow().server_id.clone();
+        if shown.is_some() {
+            self.announced = None;
+        }
+        shown.or_else(|| self.announced.clone())
     }
 
     /// Takes notice of another identity: what the one before was sent is nothing to it.

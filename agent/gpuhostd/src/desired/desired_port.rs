@@ -45,6 +45,8 @@ pub(super) enum Ask {
     Offer(Offer, oneshot::Sender<Taken>),
     /// A person accepts a left epoch again.
     AcceptEpoch(Epoch, oneshot::Sender<Result<(), Refusal>>),
+    /// This identity is about to be shown.
+    Identity(String, oneshot::Sender<()>),
     /// Read the local files again.
     Reload(oneshot::Sender<()>),
 }
@@ -91,6 +93,11 @@ impl DesiredPort {
         let stopping =
             || Refusal::Unavailable { what: "the desired state".into(), why: "the daemon is stopping".into() };
         self.ask(|reply| Ask::AcceptEpoch(epoch, reply)).await.unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// What is kept for this identity is in force when it returns: before the check-in shows the identity, and reports.
+    pub async fn is_about_to_be(&self, server_id: &str) {
+        self.ask(|reply| Ask::Identity(server_id.to_owned(), reply)).await;
     }
 
     /// Has the local files read again; waits until that is done.

@@ -5,6 +5,8 @@ use crate::world::{Host, Running, TOKEN, eventually, no_violations, with_token};
 use engine::reconcile::Reconciled;
 use manager::{Endpoint, Manager, Options, Request, Scripted};
 use model::checkin::DesiredFetch;
+use model::checkin::machine::START_SPREAD_MS;
+use model::checkin::slot::stable_hash;
 use model::desired::{DocumentId, Epoch};
 use model::enrol::CheckinState;
 use model::ports::Clock;
@@ -250,6 +252,27 @@ async fn t16_a_document_outlives_a_crash_right_behind_its_acceptance_and_is_not_
     on_time(&host, &manager, &running, 3).await;
     assert_eq!((in_force(&running).as_deref(), fetches(&manager).len()), (Some("b0f4.43"), before));
     assert_eq!(manager.heartbeats().last().unwrap().body["observed"]["revision"], 43);
+    running.stop().await;
+    no_violations(&manager);
+}
+
+#[tokio::test]
+async fn t16_a_heartbeat_that_is_due_at_once_behind_a_start_reports_the_document_that_is_in_force() {
+    let mut host = Host::new();
+    let manager = host.manager(with_features(&["gzip"])).await;
+    host.unattended(&[&manager], TOKEN);
+    let is_first = |id: &String| stable_hash(id).is_multiple_of(START_SPREAD_MS);
+    let ids = (0_u32..).map(|n| format!("5f2ae64e-fdb7-40c7-a94e-{n:012x}"));
+    host.settings.server_id = ids.into_iter().find(is_first);
+    let running = host.start().await;
+    manager.set_desired(Some(document(43)));
+    on_time(&host, &manager, &running, 1).await;
+    assert_eq!(in_force(&running).as_deref(), Some("b0f4.43"));
+    running.kill().await;
+    let before = manager.heartbeats().len();
+    let running = host.start_only().await;
+    let first = manager.heartbeats().into_iter().nth(before).expect("a heartbeat without waiting");
+    assert_eq!((&first.body["observed"]["epoch"], &first.body["observed"]["revision"]), (&json!("b0f4"), &json!(43)));
     running.stop().await;
     no_violations(&manager);
 }

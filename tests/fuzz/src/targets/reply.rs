@@ -7,8 +7,8 @@ use model::checkin::answer::RETRY_AFTER_MAX_S;
 use model::checkin::managers::MANAGERS_MAX;
 use model::checkin::slot::{INTERVAL_MAX_S, INTERVAL_MIN_S};
 use model::checkin::{
-    Answer, CheckinAction, CheckinConfig, CheckinMachine, Goal, Key, KeyId, KnownManagers, ManagerAddress,
-    ManagerRefusal, Worth,
+    Answer, CheckinAction, CheckinConfig, CheckinMachine, Code, EnrolFor, Goal, Key, KeyId, KnownManagers,
+    ManagerAddress, ManagerRefusal, Worth,
 };
 use model::enrol::Secret;
 use model::time::{BootMillis, Now, UnixMillis};
@@ -109,6 +109,9 @@ fn goes_on(answer: Answer) {
     let now = Now { boot: BootMillis(864_000_000), wall: UnixMillis(1_790_000_000_123) };
     let mut machine = CheckinMachine::new(config, now.boot, now.wall).at_once(now.boot);
     assert!(matches!(machine.next(now, "rev"), CheckinAction::Beat(_)));
+    // The manager's word that the credential has ended is enough to ask for another one, with the same key.
+    let has_ended =
+        matches!(&answer, Answer::Refused(refused) if refused.status == 401 && refused.code == Some(Code::TokenExpired));
     machine.on_answer(now, answer);
     assert!(machine.managers().addresses().len() <= MANAGERS_MAX);
     assert!((INTERVAL_MIN_S..=INTERVAL_MAX_S).contains(&machine.interval_s()));
@@ -117,6 +120,7 @@ fn goes_on(answer: Answer) {
         CheckinAction::Wait(Some(until)) => {
             assert!(until.since(now.boot) <= (INTERVAL_MAX_S + RETRY_AFTER_MAX_S) * 1000 + 1000, "{until:?}");
         }
+        CheckinAction::Enrol(_, EnrolFor::Ended) if has_ended => {}
         CheckinAction::Beat(_) => {}
         other @ (CheckinAction::Wait(None) | CheckinAction::Enrol(..)) => panic!("{other:?}"),
     }
