@@ -81,7 +81,10 @@ SIZE=$(find "$WORK/deb" -path "$WORK/deb/DEBIAN" -prune -o -type f -printf '%s\n
     awk '{ all += int(($1 + 1023) / 1024) } END { print all }')
 sed "s/@VERSION@/$VERSION/; s/@ARCH@/$ARCH/; s/@SIZE@/$SIZE/; s/@LIBRARIES@/$LIBRARIES/" \
     packaging/deb/control >"$WORK/deb/DEBIAN/control"
-install -m 755 packaging/deb/{postinst,prerm,postrm} "$WORK/deb/DEBIAN"
+for script in postinst prerm postrm; do
+    packaging/script.sh packaging/deb/$script >"$WORK/deb/DEBIAN/$script"
+    chmod 755 "$WORK/deb/DEBIAN/$script"
+done
 install -m 644 packaging/deb/triggers "$WORK/deb/DEBIAN"
 (cd "$WORK/deb" && find etc -type f -printf '/%p\n' | LC_ALL=C sort) >"$WORK/deb/DEBIAN/conffiles"
 (cd "$WORK/deb" && find usr lib -type f -exec md5sum {} + | LC_ALL=C sort -k2) >"$WORK/deb/DEBIAN/md5sums"
@@ -94,7 +97,8 @@ fi
 dpkg-deb --root-owner-group "${PACK_DEB[@]}" --build "$WORK/deb" "$OUT/gpuhostd_${VERSION}_$ARCH.deb"
 
 (cd "$WORK/rpm" && { find usr -type f -printf '/%p\n'; find etc -type f -printf '%%config(noreplace) /%p\n'; } | LC_ALL=C sort) >"$WORK/rpm.files"
-rpmbuild --quiet -bb packaging/rpm/gpuhostd.spec --define "_topdir $WORK/rpmbuild" --define "_rpmdir $OUT" \
+packaging/script.sh packaging/rpm/gpuhostd.spec >"$WORK/gpuhostd.spec"
+rpmbuild --quiet -bb "$WORK/gpuhostd.spec" --define "_topdir $WORK/rpmbuild" --define "_rpmdir $OUT" \
     --define "product_version $VERSION" --define "staged $WORK/rpm" --define "_buildhost reproducible" \
     --define "use_source_date_epoch_as_buildtime 1" --define "clamp_mtime_to_source_date_epoch 1" \
     "${PACK_RPM[@]}"
