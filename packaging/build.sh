@@ -1,5 +1,6 @@
 #!/bin/bash
-# build.sh [--profile release|dev] [--binaries DIR] OUTDIR: makes gpuhostd_<version>_<arch>.deb and the .rpm in OUTDIR.
+# build.sh [--profile release|dev] [--binaries DIR] OUTDIR: makes gpuhostd_<version>_<arch>.deb and the .rpm in OUTDIR, and those of
+# gpuhostd-selinux: the .deb only where Debian's tools for policies are (tests/setup.sh selinux).
 # The programs (packaging/programs) are built with the profile, unless a folder with all of them is given. The same commit gives the
 # same packages, in whatever folder.
 set -euo pipefail
@@ -11,7 +12,7 @@ while [ $# -gt 1 ]; do
     *) break ;;
     esac
 done
-[ $# -eq 1 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
+[ $# -eq 1 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
 mkdir -p "$1"
 OUT=$(realpath "$1")
 cd "$(dirname "$0")/.."
@@ -81,7 +82,10 @@ SIZE=$(find "$WORK/deb" -path "$WORK/deb/DEBIAN" -prune -o -type f -printf '%s\n
     awk '{ all += int(($1 + 1023) / 1024) } END { print all }')
 sed "s/@VERSION@/$VERSION/; s/@ARCH@/$ARCH/; s/@SIZE@/$SIZE/; s/@LIBRARIES@/$LIBRARIES/" \
     packaging/deb/control >"$WORK/deb/DEBIAN/control"
-install -m 755 packaging/deb/{postinst,prerm,postrm} "$WORK/deb/DEBIAN"
+for script in postinst prerm postrm; do
+    packaging/script.sh packaging/deb/$script >"$WORK/deb/DEBIAN/$script"
+    chmod 755 "$WORK/deb/DEBIAN/$script"
+done
 install -m 644 packaging/deb/triggers "$WORK/deb/DEBIAN"
 (cd "$WORK/deb" && find etc -type f -printf '/%p\n' | LC_ALL=C sort) >"$WORK/deb/DEBIAN/conffiles"
 (cd "$WORK/deb" && find usr lib -type f -exec md5sum {} + | LC_ALL=C sort -k2) >"$WORK/deb/DEBIAN/md5sums"
@@ -94,12 +98,38 @@ fi
 dpkg-deb --root-owner-group "${PACK_DEB[@]}" --build "$WORK/deb" "$OUT/gpuhostd_${VERSION}_$ARCH.deb"
 
 (cd "$WORK/rpm" && { find usr -type f -printf '/%p\n'; find etc -type f -printf '%%config(noreplace) /%p\n'; } | LC_ALL=C sort) >"$WORK/rpm.files"
-rpmbuild --quiet -bb packaging/rpm/gpuhostd.spec --define "_topdir $WORK/rpmbuild" --define "_rpmdir $OUT" \
-    --define "product_version $VERSION" --define "staged $WORK/rpm" --define "_buildhost reproducible" \
+packaging/script.sh packaging/rpm/gpuhostd.spec >"$WORK/gpuhostd.spec"
+rpmbuild --quiet -bb "$WORK/gpuhostd.spec" --define "_topdir $WORK/rpmbuild" --define "_rpmdir $WORK/rpms" \
+    --define "product_version $VERSION" --define "staged $WORK/rpm" --define "selinux_sources $PWD/selinux" --define "_buildhost reproducible" \
     --define "use_source_date_epoch_as_buildtime 1" --define "clamp_mtime_to_source_date_epoch 1" \
     "${PACK_RPM[@]}"
-mv "$OUT"/*/gpuhostd-"$VERSION"-*.rpm "$OUT"
-rmdir "$OUT/$(uname -m)"
+mv "$WORK"/rpms/*/gpuhostd-*.rpm "$OUT"
+
+# The module, compiled against the policy of this release. The .rpm has its source, and compiles it where it is installed: this machine
+# has no policy of Fedora's or RHEL's.
+selinux_deb() {
+    local tree=$WORK/selinux-deb size
+    mkdir -p "$WORK/policy" "$tree/DEBIAN"
+    cp selinux/gpuhostd.* "$WORK/policy"
+    make --silent -C "$WORK/policy" -f /usr/share/selinux/devel/Makefile NAME=default gpuhostd.pp >/dev/null
+    install -D -m 644 -t "$tree/usr/share/selinux/packages/gpuhostd" "$WORK/policy/gpuhostd.pp"
+    install -D -m 644 -t "$tree/usr/share/doc/gpuhostd-selinux" packaging/copyright selinux/README.md
+    install -D -m 644 packaging/deb/selinux/lintian-overrides "$tree/usr/share/lintian/overrides/gpuhostd-selinux"
+    gzip -9n <packaging/changelog >"$tree/usr/share/doc/gpuhostd-selinux/changelog.gz"
+    size=$(find "$tree/usr" -type f -printf '%s\n' -o -type d -printf '1\n' | awk '{ all += int(($1 + 1023) / 1024) } END { print all }')
+    sed "s/@VERSION@/$VERSION/; s/@SIZE@/$size/" packaging/deb/selinux/control >"$tree/DEBIAN/control"
+    for script in postinst postrm; do
+        packaging/script.sh packaging/deb/selinux/$script >"$tree/DEBIAN/$script"
+        chmod 755 "$tree/DEBIAN/$script"
+    done
+    (cd "$tree" && find usr -type f -exec md5sum {} + | LC_ALL=C sort -k2) >"$tree/DEBIAN/md5sums"
+    dpkg-deb --root-owner-group "${PACK_DEB[@]}" --build "$tree" "$OUT/gpuhostd-selinux_${VERSION}_all.deb"
+}
+if [ -e /usr/share/selinux/devel/Makefile ]; then
+    selinux_deb
+else
+    echo "no gpuhostd-selinux_${VERSION}_all.deb: selinux-policy-dev is not here; see tests/setup.sh selinux"
+fi
 
 # Both have the same files, but for where a distribution has its own folders and what belongs to its packages.
 same_files() {
@@ -108,5 +138,5 @@ same_files() {
 }
 diff <(same_files deb) <(same_files rpm) || { echo "build.sh: the packages do not have the same files" >&2; exit 1; }
 echo "needs glibc $(objdump -T "${PROGRAMS[@]}" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -1 | cut -d_ -f2) or newer"
-(cd "$OUT" && sha256sum gpuhostd[_-]"$VERSION"*)
-ls -l "$OUT"/gpuhostd[_-]"$VERSION"*
+(cd "$OUT" && sha256sum gpuhostd*"$VERSION"*)
+ls -l "$OUT"/gpuhostd*"$VERSION"*

@@ -22,7 +22,7 @@ libdevmapper1.02.1=/usr/lib/$(uname -m)-linux-gnu/libdevmapper.so.1.02.1" ;;
     vm) echo "qemu-system-x86=qemu-system-x86_64 mmdebstrap=mmdebstrap make=make gcc=gcc libc6-dev=/usr/lib/x86_64-linux-gnu/libc.a \
 fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
     fuzz) echo "g++=c++" ;;
-    packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild binutils=objdump python3=/usr/bin/python3 lintian=lintian rpmlint=rpmlint git=git" ;;
+    packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild binutils=objdump python3=/usr/bin/python3 lintian=lintian rpmlint=rpmlint git=git $(tier selinux)" ;;
     selinux) echo "selinux-policy-dev=/usr/share/selinux/devel/Makefile checkpolicy=checkmodule semodule-utils=semodule_link setools=sesearch make=make bzip2=bunzip2" ;;
     fresh) echo "mmdebstrap=mmdebstrap util-linux=unshare" ;;
     bench) echo "pciutils=lspci driverctl=driverctl lshw=lshw python3=/usr/bin/python3 libxml2-utils=xmllint \

@@ -1,7 +1,8 @@
 #!/bin/bash
 # run.sh RELEASE [STEP…]: makes a bare Debian of that release, lays this checkout into its /root, and does there what the README
 # says: run (`make run`, on that machine and on a simulated host, until a heartbeat is accepted), test (`make test`), test-docker,
-# test-vm, packages (`make packages`). The steps are run and test where none is named. Ends with what each part took.
+# test-vm, packages (`make packages`), install (the newest .deb that this checkout has built, installed and purged there). The steps are run
+# and test where none is named. Ends with what each part took.
 set -euo pipefail
 RELEASE=${1:?usage: run.sh RELEASE [STEP…]}
 shift
@@ -31,6 +32,15 @@ make_root() {
 
 inside() { "$HERE/enter.sh" "$ROOT" bash -c 'cd ~/gpuhostd && exec "$@"' bash "$@"; }
 
+install_there() {
+    local deb
+    # shellcheck disable=SC2012 # our own names
+    deb=$(ls -t out/packages/gpuhostd_*.deb out/test/packages/gpuhostd_*.deb 2>/dev/null | head -1)
+    [ -n "$deb" ] || { echo "there is no package: make packages" >&2; return 1; }
+    cp "$deb" "$ROOT/root/package.deb"
+    inside tests/fresh/install.sh /root/package.deb
+}
+
 # part NAME COMMAND…: says what it does and what it took; the parts that the command tells of itself come before its sum.
 part() {
     local name=$1 from=$SECONDS
@@ -58,7 +68,8 @@ for step in "$@"; do
         part "make run" inside tests/fresh/heartbeat.sh
         ;;
     test | test-docker | test-vm | packages) part "make $step" inside make "$step" ;;
-    *) echo "tests/fresh/run.sh: there is no step '$step' (run, test, test-docker, test-vm, packages)" >&2; exit 2 ;;
+    install) part "apt install" install_there ;;
+    *) echo "tests/fresh/run.sh: there is no step '$step' (run, test, test-docker, test-vm, packages, install)" >&2; exit 2 ;;
     esac
 done
 table

@@ -20,6 +20,12 @@ pages_are_whole() {
     done
     [ -f /usr/share/doc/gpuhostd/OPERATING.md ]
 }
+# What is missing in this container, Docker, with its cause and remedy from the catalog of messages.
+explained() {
+    local text
+    text=$(journalctl --unit gpuhostd.service --catalog --no-pager)
+    grep -q 'Subject: Condition docker_unavailable holds' <<<"$text" && grep -q 'What to do: ' <<<"$text"
+}
 # A member of the group of the shipped example may look again, which asks anybody else for a password.
 operators_may() {
     groupadd --system gpuhost && useradd --system --groups gpuhost rig-operator &&
@@ -31,6 +37,8 @@ reloads=$(reloads_of_pid1)
 check "apt installs it" apt install --yes "$DEB"
 service_is_alive
 check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
+check "systemctl status shows in one line how the host is" grep -qE '^ +Status: "[^"]*GPU' <(systemctl status --no-pager gpuhostd.service)
+check "journalctl -x explains what does not work" explained
 check "every page that an installed page leads to is installed" pages_are_whole
 check "bash completes its commands" bash -c '. /usr/share/bash-completion/completions/gpuhostctl && complete -p gpuhostctl'
 # This root leaves manual pages out; the package has them.

@@ -4,7 +4,7 @@ set -uo pipefail
 PASSED=0
 FAILED=0
 DEB=$(echo /packages/gpuhostd_*.deb)
-RPM=$(echo /packages/gpuhostd-*.rpm)
+RPM=$(echo /packages/gpuhostd-[0-9]*.rpm)
 export DEBIAN_FRONTEND=noninteractive
 UNITS=(gpuhostd.service gpuhostd-host.service gpuhostd-host.socket gpuhostd-holders.service gpuhostd-holders.socket
     gpuhostd-containers.service gpuhostd-containers.socket gpuhostd-mig.service gpuhostd-mig.socket

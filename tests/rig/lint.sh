@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PACKAGES=${1:-out/test/packages}
-lintian --fail-on error,warning --display-level '>=warning' --allow-root "$PACKAGES"/gpuhostd_*.deb
+lintian --fail-on error,warning --display-level '>=warning' --allow-root "$PACKAGES"/gpuhostd*.deb
 said=$(rpmlint --config packaging/rpm/rpmlint.toml "$PACKAGES"/gpuhostd-*.rpm) || { echo "$said"; exit 1; }
 echo "$said"
 ! grep -E ': [EW]: ' <<<"$said"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh [PACKAGES [PART…]]: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd, and
-# lets a probe hang in the kernel for STUCK_SECONDS. The parts are deb, rpm and stuck.
+# upgrades the .deb ten times, and lets a probe hang in the kernel for STUCK_SECONDS. The parts are deb, rpm, upgrades and stuck.
 set -euo pipefail
 PACKAGES=$(realpath "${1:-$(dirname "$0")/../../out/test/packages}")
 source "$(dirname "$0")/rig.sh"
@@ -16,7 +16,7 @@ install -D -t "$RIG/bin" "$(realpath "${CARGO_TARGET_DIR:-$RIG_HERE/../../target
 rig_docker
 rig_image
 shift || true
-[ $# -gt 0 ] || set -- deb rpm stuck
+[ $# -gt 0 ] || set -- deb rpm upgrades stuck
 failed=0
 for part in "$@"; do
     rig_boot "gpuhostd-rig-$part" --volume "$PACKAGES:/packages:ro" --volume "$RIG_HERE:/rig:ro" \

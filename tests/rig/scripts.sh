@@ -1,5 +1,5 @@
 #!/bin/bash
-# scripts.sh: what the scripts of the .deb do for GPUs that are given to virtual machines, and for NVIDIA's devices before a reload, on a
+# scripts.sh: what the scripts of the packages do for GPUs that are given to virtual machines, and for NVIDIA's devices before a reload, on a
 # tree that is mounted over /sys/bus/pci, /var/lib and /dev/char in a mount namespace of its own. As root.
 set -euo pipefail
 if [ "${1:-}" != inside ]; then exec unshare --mount --propagation private "$(realpath "$0")" inside; fi
@@ -23,6 +23,12 @@ function_at() {
 record() { printf '{\n  "schema": 2,\n  "entry": {\n    "boot_id": "%s"\n  }\n}\n' "$2" >"/var/lib/gpuhostd/journal/$1"; }
 boot=$(cat /proc/sys/kernel/random/boot_id)
 earlier=00000000-0000-4000-8000-000000000000
+# The scripts as the packages have them: those of the .deb, and of the spec the one that a removal runs.
+SCRIPTS=$(mktemp -d)
+trap 'rm -rf "$SCRIPTS"' EXIT
+for script in prerm postrm postinst; do packaging/script.sh packaging/deb/$script >"$SCRIPTS/$script"; done
+packaging/script.sh packaging/rpm/gpuhostd.spec | sed -n '/^%preun$/,/^%postun$/p' | sed '1d; $d; s/%%/%/g' >"$SCRIPTS/preun"
+packaging/script.sh packaging/rpm/gpuhostd.spec | sed -n '/^%postun$/,/^%triggerin/p' | sed '1d; $d; s/%%/%/g' >"$SCRIPTS/postun"
 # Nothing of this machine is in reach: no service, no user, no folder of an installation.
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /sys/bus/pci
@@ -41,17 +47,19 @@ record change-3.group-9.json "$earlier"
 function_at 0000:45:00.0 0x030000 vfio-pci 9
 function_at 0000:47:00.0 0x030000 vfio-pci 77
 
-said=$(sh packaging/deb/prerm remove) && status=0 || status=$?
+said=$(sh "$SCRIPTS/prerm" remove) && status=0 || status=$?
 check "a removal with every GPU of ours at home has nothing to report" test "$status:$said" = 0:
 function_at 0000:42:00.0 0x030000 vfio-pci
 function_at 0000:44:00.0 0x120000 nvgrace_gpu_vfio_pci 8
 function_at 0000:46:00.0 0x030200 vfio-pci
-said=$(sh packaging/deb/prerm remove)
+said=$(sh "$SCRIPTS/prerm" remove)
 check "a removal names the GPUs that are given to virtual machines" grep -q 'left so: 0000:42:00.0 0000:44:00.0 0000:46:00.0 $' <<<"$said"
 check "and no other function and no GPU of others" not grep -qE '0000:4[1357]:00.0' <<<"$said"
-said=$(sh packaging/deb/prerm upgrade 0.2.0) && status=0 || status=$?
+check "a removal of the .rpm names the same" test "$(sh "$SCRIPTS/preun" 0)" = "$said"
+check "and an upgrade of it none" test -z "$(sh "$SCRIPTS/preun" 1)"
+said=$(sh "$SCRIPTS/prerm" upgrade 0.2.0) && status=0 || status=$?
 check "an upgrade names none" test "$status:$said" = 0:
-said=$(sh packaging/deb/postrm purge 2>&1) && status=0 || status=$?
+said=$(sh "$SCRIPTS/postrm" purge 2>&1) && status=0 || status=$?
 check "a purge is refused while one is given" test "$status" = 1
 check "and names it" grep -q '0000:42:00.0' <<<"$said"
 check "and its record" grep -q 'record: .*/change-1.group-7.json$' <<<"$said"
@@ -63,15 +71,15 @@ function_at 0000:44:00.0 0x120000 nvidia
 function_at 0000:46:00.0 0x030200 nvidia
 for text in '' '{"schema": 2, "en' '{"boot_id": "unknown"}'; do
     printf '%s' "$text" >/var/lib/gpuhostd/journal/change-3.group-9.json
-    said=$(sh packaging/deb/postrm purge 2>&1) && status=0 || status=$?
+    said=$(sh "$SCRIPTS/postrm" purge 2>&1) && status=0 || status=$?
     check "a purge is refused where a record is '$text'" test "$status" = 1
     check "and names that record" grep -q 'record: .*/change-3.group-9.json$' <<<"$said"
 done
 record change-3.group-9.json "$earlier"
-check "a GPU of others with a record of an earlier boot holds up no purge" sh packaging/deb/postrm purge
+check "a GPU of others with a record of an earlier boot holds up no purge" sh "$SCRIPTS/postrm" purge
 check "and nothing is left" not test -e /var/lib/gpuhostd -o -e /etc/gpuhostd
 function_at 0000:42:00.0 0x030000 vfio-pci
-check "a GPU of others, without a record of ours, holds up no purge" sh packaging/deb/postrm purge
+check "a GPU of others, without a record of ours, holds up no purge" sh "$SCRIPTS/postrm" purge
 
 # The links in /dev/char: as the function of the postinst makes them.
 mkdir /dev/char /dev/nvidia-caps
@@ -79,8 +87,7 @@ mknod /dev/nvidia0 c 195 0
 mknod /dev/nvidia-caps/nvidia-cap1 c 237 1
 touch /dev/nvidia-text
 ln -s ../gone /dev/char/237:1
-sed -n '/^link_devices() {/,/^}/p' packaging/deb/postinst >/var/lib/link_devices
-. /var/lib/link_devices
+. packaging/pieces/link-devices.sh
 link_devices
 gone=$(stat() { return 1; }; set -e; rm /dev/char/195:0; link_devices; ls /dev/char)
 check "a device that goes meanwhile is left out" test "$gone" = 237:1
@@ -94,8 +101,9 @@ linked_before_reload() {
     while read -r line; do
         case $line in "systemctl "*daemon-reload*) [ "$before" = link_devices ] && reloads=$((reloads + 1)) || return 1 ;; esac
         before=$line
-    done <packaging/deb/postinst
+    done <"$SCRIPTS/$1"
     [ "$reloads" -gt 0 ]
 }
-check "the links are made before PID 1 reloads" linked_before_reload
+check "the links are made before PID 1 reloads" linked_before_reload postinst
+check "by the .rpm too" linked_before_reload postun
 exit "$failed"

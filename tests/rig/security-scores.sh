@@ -1,5 +1,6 @@
 #!/bin/bash
-# security-scores.sh: prints the exposure score of each unit (systemd-analyze, offline) and fails where one is over its limit.
+# security-scores.sh: prints the exposure score of each unit (systemd-analyze, offline) and fails where one is over its limit, or where a
+# unit does not bound what it takes of the host.
 set -euo pipefail
 cd "$(dirname "$0")/../../systemd"
 failed=0
@@ -18,4 +19,9 @@ gpuhostd-mig.service 2.0
 gpuhostd-mig-mode.service 2.0
 gpuhostd-mig-monitor.service 1.2
 UNITS
+for unit in *.service; do
+    for key in TasksMax MemoryMax CPUWeight IOWeight; do
+        grep -q "^$key=" "$unit" || { echo "$unit has no $key="; failed=1; }
+    done
+done
 exit "$failed"

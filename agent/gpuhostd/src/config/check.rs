@@ -116,6 +116,10 @@ impl Usable<'_> {
             let outcome = self.writable(path, |kind| kind.is_plain());
             self.judge("metrics.textfile", path, outcome);
         }
+        if let Some(path) = &metrics.job_mapping {
+            let outcome = self.writable(path, super::eyes::Found::is_folder);
+            self.judge("metrics.job_mapping", path, outcome);
+        }
     }
 
     /// A one-use token is removed once it was used.

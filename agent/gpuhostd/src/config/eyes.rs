@@ -48,6 +48,8 @@ pub(super) enum Found {
     Plain,
     /// A socket.
     Socket,
+    /// A directory.
+    Folder,
     /// Something else, in words.
     Other(&'static str),
 }
@@ -60,7 +62,7 @@ impl Found {
         } else if kind.is_socket() {
             Self::Socket
         } else if kind.is_dir() {
-            Self::Other("a directory")
+            Self::Folder
         } else if kind.is_fifo() {
             Self::Other("a named pipe")
         } else if kind.is_symlink() {
@@ -80,11 +82,17 @@ impl Found {
         matches!(self, Self::Socket)
     }
 
+    /// It is a directory.
+    pub(super) const fn is_folder(self) -> bool {
+        matches!(self, Self::Folder)
+    }
+
     /// In words.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Plain => "a regular file",
             Self::Socket => "a socket",
+            Self::Folder => "a directory",
             Self::Other(words) => words,
         }
     }

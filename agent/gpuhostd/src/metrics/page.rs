@@ -3,7 +3,8 @@
 use model::enrol::CheckinStatus;
 use model::observation::HostObservation;
 use model::ports::Clock;
-use model::workspace_life::WorkspacesState;
+use model::workspace_life::{WorkspacesState, job_mapping};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use wire::openmetrics::{Flavour, Source, render};
@@ -44,6 +45,12 @@ impl<K: Clock> Page<K> {
         let boot_now = self.clock.boot_now();
         let source = Source { version, seen: &seen, checkin: &checkin, workspaces: &workspaces, boot_now };
         render(&source, flavour)
+    }
+
+    /// Which workspaces have which GPU; `None` where that is not known.
+    pub(super) fn jobs(&self) -> Option<BTreeMap<String, String>> {
+        let seen = Arc::clone(&self.observation.borrow());
+        job_mapping(seen.gpus.iter().filter_map(|gpu| gpu.driver.as_ref()), &self.workspaces.borrow())
     }
 
     /// Resolves when something new can be determined; never where nothing new can come.

@@ -52,7 +52,7 @@ struct Out {
     settings: watch::Sender<Arc<Settings>>,
     observation: watch::Sender<Arc<HostObservation>>,
     _checkin: watch::Sender<Arc<CheckinStatus>>,
-    _workspaces: watch::Sender<Arc<WorkspacesState>>,
+    workspaces: watch::Sender<Arc<WorkspacesState>>,
     cancel: CancellationToken,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -75,7 +75,7 @@ impl Out {
             settings,
             observation,
             _checkin: checkin,
-            _workspaces: workspaces,
+            workspaces,
             cancel,
             thread: Some(thread),
         }
@@ -87,7 +87,7 @@ impl Out {
 
     fn configure(&self, socket: Option<&Path>, textfile: Option<&Path>) {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let metrics = MetricsSettings { socket: socket.map(text), textfile: textfile.map(text) };
+        let metrics = MetricsSettings { socket: socket.map(text), textfile: textfile.map(text), job_mapping: None };
         self.settings.send_replace(Arc::new(Settings { metrics, ..Settings::default() }));
     }
 
@@ -242,6 +242,31 @@ fn the_textfile_is_whole_readable_paced_and_gone_at_the_end() {
     until("the new text", || read().contains("gpuhostd_gpus{use=\"host\"} 0\n"));
     let folder = out.stop();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no file, and no draft of one");
+}
+
+#[test]
+fn the_files_of_workspaces_follow_docker_and_are_gone_at_the_end() {
+    let out = Out::start(Arc::new(BootClock));
+    let jobs = out.path("jobs");
+    std::fs::create_dir(&jobs).unwrap();
+    for (name, text) in [("0", "of an earlier run\n"), ("1.7", "of an earlier run\n"), ("README", "of a person\n")] {
+        std::fs::write(jobs.join(name), text).unwrap();
+    }
+    let metrics =
+        MetricsSettings { job_mapping: Some(jobs.to_str().unwrap().to_owned()), ..MetricsSettings::default() };
+    out.settings.send_replace(Arc::new(Settings { metrics, ..Settings::default() }));
+    // No workspace is known to be gone before Docker has shown that.
+    out.observation.send_modify(|seen| Arc::make_mut(seen).sequence += 1);
+    assert!(jobs.join("0").exists());
+    out.workspaces.send_modify(|state| Arc::make_mut(state).is_looked = true);
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.map(|name| name.into_string().unwrap()).collect()
+    };
+    until("only what is not ours is left", || names(&jobs) == ["README"]);
+    std::fs::write(jobs.join("3"), "late\n").unwrap();
+    let folder = out.stop();
+    assert_eq!(names(&folder.path().join("jobs")), ["README"]);
 }
 
 #[test]

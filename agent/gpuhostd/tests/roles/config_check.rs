@@ -117,6 +117,10 @@ fn files_that_the_service_cannot_use_are_named_where_they_are_set() {
             "2:12: metrics.textfile cannot be used".to_owned(),
         ),
         (format!("[metrics]\ntextfile = '{}'\n", path("null.prom")), "is a link, and is not replaced".to_owned()),
+        (
+            format!("[metrics]\njob_mapping = '{}'\n", path("text.pem")),
+            "is a regular file, and is not replaced".to_owned(),
+        ),
         (format!("[metrics]\nsocket = '{}'\n", path("text.pem")), "is a regular file, and is not replaced".to_owned()),
     ] {
         let faults = files.faults(&text);

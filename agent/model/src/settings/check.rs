@@ -134,6 +134,11 @@ pub(super) fn directory(text: &str) -> Value<String> {
     }
 }
 
+/// A directory of the daemon's own, or nothing.
+pub(super) fn optional_directory(text: &str) -> Value<Option<String>> {
+    if text.is_empty() { Ok(None) } else { directory(text).map(Some) }
+}
+
 /// A path of the manager's API.
 pub(super) fn api_path(text: &str) -> Value<String> {
     let fits = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#\\".contains(&b));

@@ -232,7 +232,7 @@ impl Default for NvidiaSettings {
     }
 }
 
-/// Metrics for Prometheus: both ways out are off where nothing is set.
+/// Metrics for Prometheus: each way out is off where nothing is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MetricsSettings {
@@ -240,6 +240,8 @@ pub struct MetricsSettings {
     pub socket: Option<String>,
     /// File for node_exporter's textfile collector; its name ends in `.prom`.
     pub textfile: Option<String>,
+    /// Directory with a file for each GPU and the ids of the workspaces that have it: dcgm-exporter's HPC job mapping directory.
+    pub job_mapping: Option<String>,
 }
 
 /// The readiness call of an autoscaled host: off without an upstream and a token.

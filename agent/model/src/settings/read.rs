@@ -80,9 +80,10 @@ pub(super) fn all(top: &mut Section<'_, '_>, settings: &mut Settings) {
     top.section("nvidia", |section| nvidia(section, to_nvidia));
     top.section("images", |section| images(section, to_images));
     top.section("metrics", |section| {
-        let MetricsSettings { socket, textfile } = to_metrics;
+        let MetricsSettings { socket, textfile, job_mapping } = to_metrics;
         section.text("socket", socket, check::optional_socket);
         section.text("textfile", textfile, check::textfile);
+        section.text("job_mapping", job_mapping, check::optional_directory);
     });
     top.section("readiness", |section| readiness(section, to_readiness));
     top.section("proxy", |section| {
@@ -294,6 +295,7 @@ mod tests {
             ("[metrics]\nsocket = 'metrics.sock'", "metrics.socket"),
             ("[metrics]\nsocket = '/run/'", "metrics.socket"),
             ("[metrics]\ntextfile = '/run/gpuhostd/metrics.txt'", "metrics.textfile"),
+            ("[metrics]\njob_mapping = '/run/../x'", "metrics.job_mapping"),
         ] {
             let said = wrong(&[text]);
             assert!(said.len() == 1 && said[0].contains(words), "{text}: {said:?}");

@@ -61,13 +61,18 @@ impl WorkspacesState {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::policy::Requester;
     use crate::time::UnixMillis;
     use crate::workspace::WorkspaceKind;
 
-    fn workspace(id: &str, state: WorkspaceState, cores: u64, gpus: &[&str]) -> WorkspaceStatus {
+    pub(in crate::workspace_life) fn workspace(
+        id: &str,
+        state: WorkspaceState,
+        cores: u64,
+        gpus: &[&str],
+    ) -> WorkspaceStatus {
         WorkspaceStatus {
             id: id.parse().unwrap(),
             requester: Requester::Manager,
