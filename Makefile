@@ -2,7 +2,7 @@
 # what is not there yet: a second run asks no network for tools. The one thing that is asked for instead of fetched is the
 # Rust toolchain.
 
-.PHONY: help run check hooks test test-selinux test-rig test-docker test-vm test-fresh fuzz packages bench clean
+.PHONY: help run check hooks test test-selinux test-rig test-docker test-vm test-fresh fleet fuzz packages bench clean
 
 help:
 	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, gb200, no-iommu, ...; FILE.tar.gz: a snapshot)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-docker       only the tests on real Docker engines of several releases (fetched once, 60 MB each)"
 	@echo "make test-vm [ONLY=observe]  the tests that need a kernel of their own: a virtual machine with GPUs, IOMMU and VFIO"
 	@echo "make test-fresh [RELEASE=trixie STEPS='run test']  make run and make test on a bare Debian of that release (as root)"
+	@echo "make fleet [HOSTS=100000 HOURS=24]  a day of that many hosts in virtual time"
 	@echo "make fuzz [TARGET=smi SECONDS=3600]   looks for inputs that break a parser (all for 40 s each)"
 	@echo "make packages          the .deb and the .rpm, in out/packages"
 	@echo "make bench [ONLY=b1]   ours and its peers on the same work, in turn (LONG=1: ten minutes for B4 to B6 and B19)"
@@ -54,6 +55,11 @@ test-vm:
 test-fresh:
 	@tests/setup.sh fresh
 	@tests/fresh/run.sh $(or $(RELEASE),bookworm) $(STEPS)
+
+fleet:
+	@tests/setup.sh build
+	@PATH="$$PATH:$$HOME/.cargo/bin" FLEET_HOSTS=$(or $(HOSTS),100000) FLEET_HOURS=$(or $(HOURS),24) \
+		cargo test --quiet --locked --release -p model --test checkin a_day_of_a_fleet -- --nocapture
 
 fuzz:
 	@tests/setup.sh build fuzz

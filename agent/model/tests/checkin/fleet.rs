@@ -1,7 +1,8 @@
-//! Ten thousand hosts and what happens to a fleet: no second in which they all come at once. `FLEET_HOSTS` and `FLEET_HOURS` for a
-//! day of a hundred thousand (see docs/manager-api/FLEET.md).
+//! Ten thousand hosts and what happens to a fleet: no second in which they all come at once.
 
-use crate::fleet_world::{Fleet, INTERVAL_S, Kind, Outcome, Scenario, Start};
+use crate::fleet_outcome::{Kind, Outcome};
+use crate::fleet_scenario::{INTERVAL_S, Scenario, Start};
+use crate::fleet_world::Fleet;
 use model::checkin::machine::START_SPREAD_MS;
 use model::checkin::renewal::Rotate;
 use model::checkin::slot::mix;
@@ -148,54 +149,4 @@ fn a_document_that_is_handed_out_over_five_minutes_is_no_wave() {
     let in_two_seconds = at_once.sum(Kind::Poll, 180..182);
     println!("a document for all at once: {in_two_seconds} requests in two seconds");
     assert!(in_two_seconds >= HOSTS && f64::from(in_two_seconds) <= f64::from(HOSTS) + 3.0 * steady());
-}
-
-/// A day, or as much of it as is asked for: deploys, outages, rotations, steps of the clock, clones, a damaged file in a thousand.
-#[test]
-#[allow(clippy::disallowed_methods, reason = "a longer day is asked for by the environment")]
-fn a_day_of_a_fleet() {
-    let asked = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (hosts, hours) = (asked("FLEET_HOSTS", 500), asked("FLEET_HOURS", 3));
-    let until = hours * 60 * MINUTE_MS;
-    let mut scenario = Scenario::steady(hosts, until);
-    // A clone of one host in a thousand, which is started an hour later.
-    for n in (0..hosts).step_by(1000) {
-        scenario.hosts.push(Start {
-            boots_at: None,
-            starts_at: until / 3 + n % 30_000,
-            enrols: false,
-            clone_of: Some(usize::try_from(n).unwrap()),
-        });
-    }
-    for hour in 0..hours {
-        let at = hour * 60 * MINUTE_MS;
-        // A deploy of all fronts each hour, an outage of three minutes in every fourth, a document each ten minutes.
-        scenario.outages.push(at + 20 * MINUTE_MS..at + 20 * MINUTE_MS + 2000);
-        if hour % 4 == 1 {
-            scenario.outages.push(at + 40 * MINUTE_MS..at + 43 * MINUTE_MS);
-        }
-        scenario.documents.extend((0..6).map(|n| at + n * 10 * MINUTE_MS + 5000));
-        scenario.losses.push((at + 30 * MINUTE_MS, 1000));
-        let by: i64 = if hour % 2 == 0 { -2 * 3_600_000 } else { 3_600_000 };
-        scenario.clock_steps.push((at + 50 * MINUTE_MS, by, 7));
-    }
-    scenario.document_spread_s = 300;
-    scenario.rotate = Some((until / 2..until / 2 + 60_000, Rotate::WithinAnHour));
-    let all = scenario.hosts.len();
-    let outcome = Fleet::run_long(scenario);
-    let seconds = usize::try_from(until / 1000).unwrap();
-    let steady = f64::from(u32::try_from(all).unwrap()) / 30.0;
-    let (beats, polls) = (outcome.peak(Kind::Beat, 60..seconds), outcome.peak(Kind::Poll, 60..seconds));
-    println!(
-        "{hosts} hosts, {hours} h: {} requests; peaks {:.2} and {:.2} x N/interval; {} of {all} hold the newest document",
-        outcome.requests,
-        beats / steady,
-        polls / steady,
-        outcome.up_to_date
-    );
-    assert!(outcome.up_to_date >= all - 2 * usize::try_from(hosts.div_ceil(1000)).unwrap());
-    // Few hosts are noisy: what comes in a second differs by its root.
-    let noise = if hosts < 10_000 { 6.0 * steady.sqrt() } else { 0.0 };
-    assert!(beats <= 1.2 * steady + noise, "{beats}");
-    assert!(polls <= 1.3 * steady + noise, "{polls}");
 }

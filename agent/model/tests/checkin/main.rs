@@ -11,6 +11,10 @@
 mod answers;
 mod credentials;
 mod fleet;
+mod fleet_day;
+mod fleet_host;
+mod fleet_outcome;
+mod fleet_scenario;
 mod fleet_world;
 mod herd;
 mod managers;
