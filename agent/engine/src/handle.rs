@@ -3,7 +3,7 @@
 use crate::command::Authorized;
 use crate::job::{Job, JobOutcome, JobState};
 use crate::mig_look::{MigLook, MigReader};
-use crate::observer::Ask;
+use crate::observer::{ALL, Ask, look};
 use model::observation::HostObservation;
 use model::refusal::Refusal;
 use model::{JobId, PciAddress};
@@ -74,6 +74,13 @@ impl Handle {
         if observer.try_send(Ask::Sample(done)).is_ok() {
             // What is there by then is what can be had.
             let _late = tokio::time::timeout(deadline, answered).await;
+        }
+    }
+
+    /// Returns when everything that the host can be asked was asked again and is published, or at once where the daemon stops.
+    pub async fn look_again(&self) {
+        if let Some(observer) = &self.observer {
+            let _stopping = look(observer, ALL).await;
         }
     }
 

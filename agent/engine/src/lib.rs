@@ -51,6 +51,7 @@ mod core;
 mod driver_changing;
 pub mod event_keeper;
 pub mod event_port;
+mod fresh_host;
 pub mod handle;
 mod health;
 pub mod image_board;

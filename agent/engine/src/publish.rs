@@ -4,6 +4,7 @@ use crate::change::{Records, overlay};
 use crate::event_port::{EventEnds, EventPort};
 use crate::image_board::ImageBoard;
 use model::condition::Condition;
+use model::driver_libraries::StaleWorkspace;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
@@ -13,7 +14,7 @@ use model::refusal::Refusal;
 use model::roster::{Known, Sight};
 use model::time::whole_millis;
 use model::workspace::WorkspaceId;
-use model::workspace_life::{WorkspaceAsk, WorkspaceFigures, WorkspacesState};
+use model::workspace_life::{StaleDriver, WorkspaceAsk, WorkspaceFigures, WorkspaceStatus, WorkspacesState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -207,7 +208,10 @@ impl Publisher {
         self.workspaces.send_if_modified(|known| {
             for one in state.workspaces.iter_mut().filter(|one| one.is_live()) {
                 let same = known.find(&one.id).filter(|known| known.container == one.container);
-                one.figures = same.and_then(|known| known.figures);
+                one.figures = same.and_then(|known| known.figures.clone());
+                // Another process has other libraries.
+                let as_started = same.filter(|known| known.pid == one.pid);
+                one.stale_driver = as_started.and_then(|known| known.stale_driver.clone());
             }
             let is_new = **known != state;
             if is_new {
@@ -221,8 +225,25 @@ impl Publisher {
     pub fn show_workspace_figures(&self, figures: &BTreeMap<WorkspaceId, WorkspaceFigures>) {
         self.workspaces.send_modify(|known| {
             for one in &mut Arc::make_mut(known).workspaces {
-                one.figures = figures.get(&one.id).copied().filter(|_| one.is_live());
+                one.figures = figures.get(&one.id).cloned().filter(|_| one.is_live());
             }
+        });
+    }
+
+    /// Which workspaces keep the libraries of another driver than the one that is loaded; the others do not. What is the same wakes nobody.
+    pub fn show_stale_drivers(&self, stale: &[StaleWorkspace], loaded: &str) {
+        self.workspaces.send_if_modified(|known| {
+            let of = |one: &WorkspaceStatus| {
+                let stale = stale.iter().find(|stale| stale.workspace == one.id && one.is_live())?;
+                Some(StaleDriver { has: stale.has.clone(), loaded: loaded.to_owned() })
+            };
+            let is_new = known.workspaces.iter().any(|one| one.stale_driver != of(one));
+            if is_new {
+                for one in &mut Arc::make_mut(known).workspaces {
+                    one.stale_driver = of(one);
+                }
+            }
+            is_new
         });
     }
 

@@ -1,7 +1,7 @@
 //! Names the workspaces that keep the libraries of a driver that is not loaded any more: looked at when the driver or what runs changes.
 
 use crate::publish::Publisher;
-use model::driver_libraries::{STALE_DRIVER, stale_condition, stale_workspaces};
+use model::driver_libraries::{STALE_DRIVER, StaleWorkspace, stale_condition, stale_workspaces};
 use model::observation::HostObservation;
 use model::ports::{Clock, NvidiaPort};
 use model::workspace::WorkspaceId;
@@ -79,16 +79,22 @@ impl<P: NvidiaPort, K: Clock> LibraryWatch<P, K> {
     /// Looks, and shows what was found. Returns whether it is known.
     async fn show(&self, due: &LibrariesDue) -> bool {
         let Some(loaded) = due.loaded.as_ref().filter(|_| !due.running.is_empty()) else {
-            self.publisher.lift(STALE_DRIVER);
+            self.shown(&[], "");
             return true;
         };
         let pids = due.running.iter().map(|(_, pid)| *pid).collect();
         // A hand that does not answer is reported elsewhere; what is not known is not reported as over either.
         let Ok(seen) = self.port.driver_libraries(pids).await else { return false };
-        match stale_condition(&stale_workspaces(&due.running, &seen, loaded), loaded, self.clock.wall_now()) {
+        self.shown(&stale_workspaces(&due.running, &seen, loaded), loaded);
+        true
+    }
+
+    /// As a condition, and with each workspace.
+    fn shown(&self, stale: &[StaleWorkspace], loaded: &str) {
+        self.publisher.show_stale_drivers(stale, loaded);
+        match stale_condition(stale, loaded, self.clock.wall_now()) {
             Some(condition) => self.publisher.stand(condition),
             None => self.publisher.lift(STALE_DRIVER),
         }
-        true
     }
 }

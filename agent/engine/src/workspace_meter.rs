@@ -1,11 +1,16 @@
 //! Samples what workspaces that run use, so that Docker need not be asked, whose statistics take a second for each container.
 
 use crate::publish::Publisher;
+use model::absence::{Absence, Reading};
 use model::ids::ContainerId;
+use model::observation::HostObservation;
 use model::ports::{Clock, WorkspacePort};
 use model::workspace::WorkspaceId;
-use model::workspace_life::{WorkspaceSamples, WorkspacesState};
-use std::collections::BTreeMap;
+use model::workspace_life::{
+    ContainerProcess, ContainerUse, ContainerUseAsked, WorkspaceFigures, WorkspaceSamples, WorkspaceStatus,
+    WorkspacesState, gpu_memory_used,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -48,18 +53,59 @@ impl<P: WorkspacePort, K: Clock> WorkspaceMeter<P, K> {
         }
     }
 
+    /// The latest observation, and whose network and processes are asked about: only what has GPUs has processes on them.
+    fn asked(&self) -> (Arc<HostObservation>, ContainerUseAsked) {
+        let host = Arc::clone(&self.publisher.seen().borrow());
+        let state = self.publisher.workspaces();
+        let state = state.borrow();
+        let process =
+            |one: &WorkspaceStatus| Some(ContainerProcess { container: one.container.clone()?, pid: one.pid? });
+        let containers = state.live().filter_map(process).collect();
+        let drivers = host.gpus.iter().filter_map(|gpu| gpu.driver.as_ref());
+        let processes = drivers.filter_map(|driver| driver.processes.known()).flatten().map(|process| process.pid);
+        let gpu_pids = if state.live().any(|one| !one.gpus.is_empty()) { processes.collect() } else { BTreeSet::new() };
+        let gpu_pids = gpu_pids.into_iter().collect();
+        drop(state);
+        (host, ContainerUseAsked { containers, gpu_pids })
+    }
+
+    /// Adds what their networks carried, and what they use of their GPUs.
+    fn add_use(
+        &self,
+        figures: &mut BTreeMap<WorkspaceId, WorkspaceFigures>,
+        host: &HostObservation,
+        used: Option<&ContainerUse>,
+    ) {
+        let state = self.publisher.workspaces();
+        let state = state.borrow();
+        for one in state.live() {
+            let Some(figures) = figures.get_mut(&one.id) else { continue };
+            figures.gpu_memory_bytes = match used {
+                Some(used) => gpu_memory_used(host, one, &used.processes),
+                None => Reading::Absent(Absence::ProbeFailed),
+            };
+            let networks = used.map(|used| &used.networks);
+            figures.network = one.container.as_ref().and_then(|id| networks?.get(id).copied());
+        }
+    }
+
     async fn sample(&self, samples: &mut WorkspaceSamples) {
         let live: BTreeMap<WorkspaceId, ContainerId> = {
             let state = self.publisher.workspaces();
             let state = state.borrow();
             state.live().filter_map(|one| Some((one.id.clone(), one.container.clone()?))).collect()
         };
-        let seen = self.port.read_figures(live.values().cloned().collect()).await;
+        let (host, asked) = self.asked();
+        let (seen, used) = tokio::join!(
+            self.port.read_figures(live.values().cloned().collect()),
+            self.port.read_container_use(asked),
+        );
         let of = |(id, container): (WorkspaceId, ContainerId)| {
             let figures = *seen.get(&container)?;
             Some((id, (container, figures)))
         };
-        let figures = samples.take(self.clock.boot_now(), live.into_iter().filter_map(of).collect());
+        let mut figures = samples.take(self.clock.boot_now(), live.into_iter().filter_map(of).collect());
+        self.add_use(&mut figures, &host, used.as_ref().ok());
         self.publisher.show_workspace_figures(&figures);
     }
 }

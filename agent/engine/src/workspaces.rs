@@ -3,7 +3,8 @@
 //! What is wished is in the documents, and what is there is in Docker: both are read again after every start. Only what people have
 //! asked for on this host, and the volumes of what was deleted, are kept on disk, before anything is done for them.
 
-use crate::driver_changing::driver_changing;
+use crate::fresh_host::FreshHost;
+use crate::handle::Handle;
 use crate::image_board::pull_ended;
 use crate::named_images::NamedImages;
 use crate::publish::{Publisher, WorkspaceQuestion};
@@ -65,6 +66,8 @@ pub struct WorkspaceKeeperParts<P, L, K> {
     pub ledger: Arc<L>,
     /// The clock.
     pub clock: Arc<K>,
+    /// Where the host can be looked at again.
+    pub handle: Handle,
     /// Where the state is shown, and where people ask.
     pub publisher: Arc<Publisher>,
     /// What is wished.
@@ -100,6 +103,7 @@ pub struct WorkspaceKeeper<P, L, K> {
     /// So many looks in a row showed nothing new.
     unchanged: u32,
     doing: WorkspacesDoing,
+    fresh: FreshHost,
     deeds: JoinSet<(WorkspaceDeed, Result<(), String>)>,
     events: JoinSet<Result<(), String>>,
     looks: JoinSet<(WorkspaceGpuProbe, Result<WorkspaceGpuLook, String>)>,
@@ -109,6 +113,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     /// One that has not read its record yet.
     #[must_use]
     pub fn new(parts: WorkspaceKeeperParts<P, L, K>) -> Self {
+        let fresh = FreshHost::new(parts.handle.clone());
         Self {
             parts,
             memory: WorkspacesMemory::default(),
@@ -123,6 +128,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             is_stale: true,
             unchanged: 0,
             doing: WorkspacesDoing::default(),
+            fresh,
             deeds: JoinSet::new(),
             events: JoinSet::new(),
             looks: JoinSet::new(),
@@ -163,6 +169,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                     (self.is_stale, self.unchanged) = (true, 0);
                     self.ended(ended);
                 }
+                () = self.fresh.looked() => {}
                 Some(looked) = self.looks.join_next(), if !self.looks.is_empty() => self.gpus_looked_at(looked),
                 Some(event) = self.events.join_next(), if !self.events.is_empty() => {
                     self.is_stale = true;
@@ -454,7 +461,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             is_store_doubled: docker.has_containerd_store,
             lists: self.wishes.lists,
             manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
-            driver_changing: driver_changing(nvidia),
+            driver_changing: self.fresh.hold(nvidia),
             host: described(host, &docker, (&self.look.containers, &self.starting()), (&self.side, policy)),
             look: self.look.clone(),
             memory: self.memory.clone(),

@@ -16,7 +16,7 @@ use model::policy::Policy;
 use model::ports::Clock;
 use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
-use model::workspace_life::{WorkspaceState, WorkspaceStatus, WorkspacesState};
+use model::workspace_life::{StaleDriver, WorkspaceState, WorkspaceStatus, WorkspacesState};
 use sim::nvidia_docker::{SimContainerRun, SimDockerFile, SimPort};
 use sim::{SimHost, SimLedger};
 use std::sync::Arc;
@@ -318,6 +318,7 @@ fn running(id: &str, pid: u32) -> WorkspaceStatus {
         vfio: Vec::new(),
         gpu_ok: None,
         gpu_unknown: None,
+        stale_driver: None,
         figures: None,
         nano_cpus: 0,
         memory_bytes: 0,
@@ -348,9 +349,16 @@ async fn a_workspace_that_keeps_the_libraries_of_another_driver_is_named_until_i
     show(41);
     let said = message().await.unwrap();
     assert!(said.contains("alice-1 (driver 535.1.2)") && said.contains(&loaded), "{said}");
+    let of_it = || bench.publisher.workspaces().borrow().workspaces[0].stale_driver.clone();
+    assert_eq!(of_it(), Some(StaleDriver { has: "535.1.2".to_owned(), loaded: loaded.clone() }));
+    let mut same = running("alice-1", 41);
+    same.generation = 2;
+    bench.publisher.show_workspaces(WorkspacesState { workspaces: vec![same], ..WorkspacesState::default() });
+    assert!(of_it().is_some(), "another turn of the keeper does not forget it");
     // It was started again: another process, with the libraries of the driver that is loaded.
     has(&loaded);
     show(42);
+    assert_eq!(of_it(), None, "another process has other libraries");
     assert_eq!(message().await, None);
     has("535.1.2");
     bench.publisher.show_workspaces(WorkspacesState::default());

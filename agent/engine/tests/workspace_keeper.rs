@@ -3,22 +3,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+use engine::handle::Handle;
+use engine::observer::Ask;
 use engine::publish::Publisher;
 use engine::start::EngineParts;
+use engine::workspace_meter::WorkspaceMeter;
 use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
+use model::absence::{Absence, Reading};
 use model::desired::{Desired, DesiredState, WishText};
+use model::driver::GpuProcess;
 use model::event::EventKind;
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
 use model::judge::{ObservationMeta, judge};
+use model::nvidia_container::{NvidiaPhase, NvidiaState};
 use model::policy::{Policy, read};
 use model::ports::{Clock, WorkspacePort};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::workspace::DesiredRun;
 use model::workspace_life::{
-    CgroupFigures, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook,
-    WorkspaceState, WorkspacesRecord, WorkspacesState,
+    CgroupFigures, ContainerUse, ContainerUseAsked, NetworkCounters, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook,
+    WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook, WorkspaceState, WorkspacesRecord, WorkspacesState,
 };
 use sim::{SimHost, SimLedger};
 use std::collections::BTreeMap;
@@ -26,7 +32,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +57,7 @@ struct Bench {
     host: Arc<SimHost>,
     ledger: SimLedger,
     publisher: Arc<Publisher>,
+    handle: Handle,
     desired: watch::Sender<Arc<DesiredState>>,
     cancel: CancellationToken,
 }
@@ -58,12 +65,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let host = SimHost::new(sim::load("hgx-h100").unwrap()).unwrap();
-        let publisher = EngineParts::default().publisher();
+        let parts = EngineParts::default();
+        let (publisher, handle) = (parts.publisher(), parts.handle());
         let first = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
         publisher.publish(judge(host.asked(), first, None));
         let desired = watch::channel(Arc::default()).0;
         let (ledger, cancel) = (SimLedger::default(), CancellationToken::new());
-        Self { host: Arc::new(host), ledger, publisher, desired, cancel }
+        Self { host: Arc::new(host), ledger, publisher, handle, desired, cancel }
     }
 
     fn start(&self) -> tokio::task::JoinHandle<()> {
@@ -81,6 +89,7 @@ impl Bench {
             port: Arc::clone(port),
             ledger: Arc::new(self.ledger.clone()),
             clock: Arc::new(VirtualClock(Instant::now())),
+            handle: self.handle.clone(),
             publisher: Arc::clone(&self.publisher),
             desired: self.desired.subscribe(),
             settings: watch::channel(Arc::default()).1,
@@ -223,6 +232,104 @@ async fn gpus_that_a_running_workspace_loses_are_shown_reported_once_and_by_poli
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_workspace_uses_of_its_gpus_is_the_sum_of_its_own_processes_or_unknown() {
+    let bench = Bench::new();
+    bench.start();
+    bench.set("w1").await.unwrap();
+    let state = bench.until(|state| is(state, "w1", WorkspaceState::Running)).await;
+    let container = state.workspaces[0].container.clone().unwrap();
+    let gpu = state.workspaces[0].gpus[0].clone();
+    let clock = Arc::new(VirtualClock(Instant::now()));
+    tokio::spawn(WorkspaceMeter::new(&bench.host, &clock, &bench.publisher).run(bench.cancel.clone()));
+    // Two processes of it, one of another container, one of the host.
+    bench.host.workspaces(|engine| {
+        engine.gpu_processes =
+            BTreeMap::from([(900, container.clone()), (901, container), (902, "ab".repeat(32).parse().unwrap())]);
+    });
+    let process = |pid, memory_mib| GpuProcess { pid, kind: Reading::default(), name: Reading::default(), memory_mib };
+    let show = |processes: Reading<Vec<GpuProcess>>| {
+        let mut host = (**bench.publisher.seen().borrow()).clone();
+        host.sequence += 1;
+        let drivers = host.gpus.iter_mut().filter_map(|gpu| gpu.driver.as_mut());
+        let mut of_it = drivers.filter(|driver| driver.uuid.known().is_some_and(|uuid| uuid.as_str() == gpu));
+        of_it.next().unwrap().processes = processes;
+        bench.publisher.publish(host);
+    };
+    let with = |memory| {
+        [
+            process(900, Reading::Known(100)),
+            process(901, memory),
+            process(902, Reading::Known(7)),
+            process(903, Reading::Known(5)),
+        ]
+    };
+    let figures = || async {
+        sleep(Duration::from_secs(60)).await;
+        bench.publisher.workspaces().borrow().workspaces[0].figures.clone().unwrap()
+    };
+    show(Reading::Known(with(Reading::Known(200)).into()));
+    let seen = figures().await;
+    assert_eq!(seen.gpu_memory_bytes, Reading::Known(300 << 20));
+    assert_eq!(seen.network, Some(NetworkCounters { received_bytes: 1024, sent_bytes: 512 }));
+    show(Reading::Known(with(Reading::Absent(Absence::NotSupported)).into()));
+    assert_eq!(figures().await.gpu_memory_bytes, Reading::Absent(Absence::NotSupported), "a part is not taken for all");
+    show(Reading::Absent(Absence::GpuAsleep));
+    assert_eq!(figures().await.gpu_memory_bytes, Reading::Absent(Absence::GpuAsleep));
+    let mut server = process(904, Reading::Known(64));
+    server.name = Reading::Known("/usr/bin/nvidia-cuda-mps-server".to_owned());
+    show(Reading::Known(vec![server.clone()]));
+    assert_eq!(figures().await.gpu_memory_bytes, Reading::Absent(Absence::NotReported), "it can be a client");
+    show(Reading::Known(vec![server, process(900, Reading::Known(3))]));
+    assert_eq!(figures().await.gpu_memory_bytes, Reading::Known(3 << 20), "clients are shown themselves");
+    show(Reading::Known(Vec::new()));
+    assert_eq!(figures().await.gpu_memory_bytes, Reading::Known(0), "that no process is on it is known");
+    bench.cancel.cancel();
+}
+
+/// The driver's container in this phase, and the toolkit's ready.
+fn nvidia(phase: NvidiaPhase, since: i64) -> NvidiaState {
+    let mut state = NvidiaState::not_looked();
+    (state.driver.wished, state.toolkit.wished) = (true, true);
+    (state.driver.phase, state.driver.since) = (phase, Some(UnixMillis(since)));
+    (state.toolkit.phase, state.toolkit.since) = (NvidiaPhase::Ready, Some(UnixMillis(1)));
+    state
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_change_of_the_driver_nothing_gets_a_gpu_before_the_host_was_looked_at_again() {
+    let (asks, mut asked) = mpsc::channel(8);
+    let mut bench = Bench::new();
+    bench.handle = bench.handle.with_observer(asks);
+    let shows = |state| bench.publisher.show_nvidia(state);
+    shows(nvidia(NvidiaPhase::Ready, 10));
+    bench.start();
+    bench.set("w1").await.unwrap();
+    bench.until(|state| is(state, "w1", WorkspaceState::Running)).await;
+    assert!(asked.try_recv().is_err(), "what is seen at a start is of after it");
+    // Changed before the keeper's eyes, and between two of its turns.
+    for (id, between) in [("w2", Some(nvidia(NvidiaPhase::Upgrading { step: "start".to_owned() }, 20))), ("w3", None)] {
+        if let Some(between) = between {
+            shows(between);
+            bench.set(id).await.unwrap();
+            sleep(Duration::from_secs(60)).await;
+            shows(nvidia(NvidiaPhase::Ready, 30));
+        } else {
+            shows(nvidia(NvidiaPhase::Ready, 50));
+            bench.set(id).await.unwrap();
+        }
+        let Some(Ask::Look(_, done)) = asked.recv().await else { panic!("{id}: the host is not looked at") };
+        sleep(Duration::from_secs(600)).await;
+        let state = bench.publisher.workspaces().borrow().clone();
+        let one = state.find(&id.parse().unwrap()).unwrap();
+        assert_eq!((one.state, one.container.clone()), (WorkspaceState::Pending, None), "{id}");
+        assert_eq!(one.reason.as_ref().unwrap().code, "driver_changing");
+        done.send(()).unwrap();
+        bench.until(|state| is(state, id, WorkspaceState::Running)).await;
+    }
+    bench.cancel.cancel();
+}
+
 /// A host on which no look at GPUs ever ends.
 struct NoLookEnds {
     host: Arc<SimHost>,
@@ -244,6 +351,10 @@ impl WorkspacePort for NoLookEnds {
 
     async fn read_figures(&self, containers: Vec<ContainerId>) -> BTreeMap<ContainerId, CgroupFigures> {
         self.host.read_figures(containers).await
+    }
+
+    async fn read_container_use(&self, asked: ContainerUseAsked) -> Result<ContainerUse, String> {
+        self.host.read_container_use(asked).await
     }
 
     async fn read_host_side(&self) -> WorkspaceHostSide {

@@ -13,7 +13,7 @@ use files::OwnProgram;
 use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
-use host::front::{Surroundings, driver_libraries};
+use host::front::{Surroundings, container_use, driver_libraries};
 use model::docker_config::DockerConfigStep;
 use model::driver::DriverSource;
 use model::driver_libraries::DriverLibraries;
@@ -21,13 +21,14 @@ use model::nvidia_container::nvidia_runtime_entry;
 use model::os_cause::OsCause;
 use model::policy::Policy;
 use model::ports::ActError;
+use model::workspace_life::{ContainerUse, ContainerUseAsked};
 use nix::unistd::geteuid;
-use protocol::hand::HostHand;
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
     InspectDriverHost, InspectDriverLibraries, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi,
-    ProbeToolkitPrograms, ReadToolkitVersion,
+    ProbeToolkitPrograms, ReadContainerUse, ReadToolkitVersion,
 };
+use protocol::hand::{HostHand, Verb};
 use spawn::{Own, Supervisor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -157,6 +158,7 @@ fn with_driver_host(
     let looking = driver_host.clone();
     registry
         .serve(move |InspectDriverLibraries { pids }| async move { libraries(pids).await })
+        .serve(move |ReadContainerUse { asked }| async move { used(asked).await })
         .serve(move |InspectDriverHost { docker_root }| {
             let driver_host = looking.clone();
             async move { driver_host.look(docker_root).await }
@@ -175,6 +177,15 @@ async fn libraries(mut pids: Vec<u32>) -> Result<Vec<DriverLibraries>, ActError>
         attempted: "look at the libraries of running containers".to_owned(),
         cause: OsCause::found(broken.to_string()),
     })
+}
+
+/// What `/proc` shows of these containers and processes.
+async fn used(mut asked: ContainerUseAsked) -> Result<ContainerUse, ActError> {
+    asked.containers.truncate(ReadContainerUse::EACH_MOST);
+    asked.gpu_pids.truncate(ReadContainerUse::EACH_MOST);
+    let attempted = ReadContainerUse { asked: ContainerUseAsked::default() }.attempted();
+    let read = tokio::task::spawn_blocking(move || container_use(Path::new("/proc"), &asked)).await;
+    read.map_err(|broken| ActError::Refused { attempted, cause: OsCause::found(broken.to_string()) })
 }
 
 /// The policy as it is now; one that cannot be read allows nothing.

@@ -203,7 +203,7 @@ fn keepers<H: WholeHost, K: Clock>(
     (inputs, args): (&ReconcileInputs, &FrontArgs),
     cancel: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<H, K> {
-    let workspaces = workspace_keeper((port, clock), publisher, inputs, args).run(cancel.child_token());
+    let workspaces = workspace_keeper((port, clock), (publisher, handle), inputs, args).run(cancel.child_token());
     let images = image_keeper((port, clock), publisher, inputs.settings.clone(), args).run(cancel.child_token());
     let meter = WorkspaceMeter::new(port, clock, publisher).run(cancel.child_token());
     let libraries = engine::stale_driver::LibraryWatch::new(port, clock, publisher).run(cancel.child_token());
@@ -216,7 +216,7 @@ fn keepers<H: WholeHost, K: Clock>(
 /// Keeps workspaces as they are wished.
 fn workspace_keeper<H: WorkspacePort, K: Clock>(
     (port, clock): (&Arc<H>, &Arc<K>),
-    publisher: &Arc<Publisher>,
+    (publisher, handle): (&Arc<Publisher>, &Handle),
     inputs: &ReconcileInputs,
     args: &FrontArgs,
 ) -> WorkspaceKeeper<H, FileLedger, K> {
@@ -225,6 +225,7 @@ fn workspace_keeper<H: WorkspacePort, K: Clock>(
         port: Arc::clone(port),
         ledger: Arc::new(FileLedger::of_workspaces(&args.state)),
         clock: Arc::clone(clock),
+        handle: handle.clone(),
         publisher: Arc::clone(publisher),
         desired,
         settings,

@@ -7,11 +7,12 @@ use model::image_ref::ImageRef;
 use model::ports::WorkspacePort;
 use model::time::UnixMillis;
 use model::workspace_life::{
-    CgroupFigures, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook,
+    CgroupFigures, ContainerUse, ContainerUseAsked, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe,
+    WorkspaceHostSide, WorkspaceLook,
 };
 use protocol::hand::containers::{ApplyWorkspaceDeed, AwaitWorkspaceEvent, InspectWorkspaces};
 use protocol::hand::holders::{ListContainerNodes, ListDeviceGroups};
-use protocol::hand::host::{ProbeContainerDevices, ReadToolkitVersion};
+use protocol::hand::host::{ProbeContainerDevices, ReadContainerUse, ReadToolkitVersion};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,11 @@ impl WorkspacePort for LinuxHost {
             all
         });
         timeout(FIGURES_WITHIN, reader).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The front itself sees no process of others.
+    async fn read_container_use(&self, asked: ContainerUseAsked) -> Result<ContainerUse, String> {
+        self.remote.call(&ReadContainerUse { asked }).await.map_err(|fault| fault.to_string())
     }
 
     /// A hand that does not answer costs its own part, and no more than some seconds.

@@ -16,7 +16,8 @@ use crate::plan::{Look, PlanStep, Target};
 use crate::registry_login::RegistryLoginsSeen;
 use crate::time::{BootMillis, UnixMillis};
 use crate::workspace_life::{
-    CgroupFigures, StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook,
+    CgroupFigures, ContainerUse, ContainerUseAsked, StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe,
+    WorkspaceHostSide, WorkspaceLook,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -289,6 +290,13 @@ pub trait WorkspacePort: Send + Sync + 'static {
         &self,
         containers: Vec<ContainerId>,
     ) -> impl Future<Output = BTreeMap<ContainerId, CgroupFigures>> + Send;
+
+    /// Reads the network counters of containers, and in which of them processes are. What cannot be read is missing.
+    ///
+    /// # Errors
+    /// The hand that reads it does not answer; for people.
+    fn read_container_use(&self, asked: ContainerUseAsked)
+    -> impl Future<Output = Result<ContainerUse, String>> + Send;
 
     /// Reads what the planner needs beside an observation. What cannot be read is missing.
     fn read_host_side(&self) -> impl Future<Output = WorkspaceHostSide> + Send;

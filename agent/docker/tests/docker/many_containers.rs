@@ -1,9 +1,11 @@
-//! Questions about every container, on a host with thousands of them: none is left out, and a list that cannot be read whole is a fault.
+//! Docker with thousands of containers: those of others cost a look at workspaces nothing, none is left out where each matters, and a list
+//! that cannot be read whole is a fault.
 
 use crate::PATIENCE;
 use crate::server::{Reply, Server};
-use docker::{mig_claims, runtime_users};
+use docker::{PULL_STALLED_AFTER, WorkspaceContainers, mig_claims, runtime_users};
 use model::driver::ProbeError;
+use model::workspace::WorkspaceContainer;
 use serde_json::{Value, json};
 
 const LIST: &str = "GET /containers/json?all=true ";
@@ -69,4 +71,41 @@ async fn a_list_or_a_container_that_cannot_be_read_whole_is_a_fault_and_never_fe
     let server = Server::start(vec![(LIST, Reply::Json(200, list)), (LAST, Reply::Json(200, large))]);
     let fault = mig_claims(&server.socket(), PATIENCE).await.unwrap_err();
     assert!(fault.to_string().contains("NetworkSettings"), "{fault}");
+}
+
+/// Three of ours among ten thousand of others, in a Docker that keeps to the filter of a list.
+fn ten_thousand() -> Server {
+    let label = |mut one: Value| {
+        one["Labels"][WorkspaceContainer::ID_LABEL] = json!("w-1");
+        one
+    };
+    let ours: Vec<Value> = (1..=3).map(|number| label(listed(&format!("{number:064x}")))).collect();
+    let others = (4..=10_003).map(|number| listed(&format!("{number:064x}")));
+    let all: Vec<Value> = ours.iter().cloned().chain(others).collect();
+    let image =
+        json!([{ "Id": format!("sha256:{LAST}"), "RepoTags": null, "RepoDigests": null, "Size": 1, "Created": 1 }]);
+    let whole = |list: Vec<Value>| Reply::Json(200, Value::Array(list).to_string());
+    Server::start(vec![
+        ("GET /containers/json?all=true&filters=", whole(ours)),
+        (LIST, whole(all)),
+        ("GET /images/json ", Reply::Json(200, image.to_string())),
+        (ANY, inspected("A=b", "runc")),
+    ])
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn ten_thousand_containers_of_others_cost_a_look_at_workspaces_one_list_of_ours_alone() {
+    let server = ten_thousand();
+    let hand = WorkspaceContainers::new(&server.socket(), PULL_STALLED_AFTER);
+    let look = hand.look(&[], PATIENCE).await.unwrap();
+    assert!(look.containers.len() <= 3, "{look:?}");
+    let requests = server.requests();
+    let lists: Vec<&String> = requests.iter().filter(|one| one.contains("/containers/json")).collect();
+    assert!(lists.len() == 1 && lists[0].contains("filters=") && lists[0].contains("label"), "{lists:?}");
+    assert_eq!(requests.len(), 4, "one list, and each of ours");
+    assert!(server.answered() < 16 * 1024, "{} bytes were read", server.answered());
+    // Which image is used by whom is one list too, however many there are.
+    let images = hand.stored_images(PATIENCE).await.unwrap();
+    assert_eq!((images.len(), images[0].used_by.len()), (1, 0));
+    assert_eq!(server.requests().len(), 6, "the images, and all containers");
 }

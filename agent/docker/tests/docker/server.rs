@@ -1,6 +1,7 @@
 //! A Docker that says what the test wants, over a real Unix socket.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +23,7 @@ pub(crate) enum Reply {
 pub(crate) struct Server {
     folder: TempDir,
     requests: Arc<Mutex<Vec<String>>>,
+    answered: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -30,17 +32,24 @@ impl Server {
         let listener = UnixListener::bind(folder.path().join("docker.sock")).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (seen, answers) = (Arc::clone(&requests), Arc::new(answers));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let bytes = Arc::clone(&answered);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&answers), Arc::clone(&seen)));
+                tokio::spawn(serve(stream, Arc::clone(&answers), Arc::clone(&seen), Arc::clone(&bytes)));
             }
         });
-        Self { folder, requests }
+        Self { folder, requests, answered }
     }
 
     pub(crate) fn socket(&self) -> String {
         let path: PathBuf = self.folder.path().join("docker.sock");
         path.display().to_string()
+    }
+
+    /// Bytes that were answered.
+    pub(crate) fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Each request with its headers and body.
@@ -49,7 +58,12 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: UnixStream, answers: Arc<Answers>, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve(
+    mut stream: UnixStream,
+    answers: Arc<Answers>,
+    seen: Arc<Mutex<Vec<String>>>,
+    answered: Arc<AtomicUsize>,
+) {
     let Some(request) = request(&mut stream).await else { return };
     let line = request.lines().next().unwrap_or_default().to_owned();
     seen.lock().unwrap().push(request);
@@ -63,6 +77,7 @@ async fn serve(mut stream: UnixStream, answers: Arc<Answers>, seen: Arc<Mutex<Ve
         }
         Reply::Raw(bytes) | Reply::Open(bytes) => bytes.clone(),
     };
+    answered.fetch_add(bytes.len(), Ordering::Relaxed);
     if stream.write_all(&bytes).await.is_ok() && matches!(reply, Reply::Open(_)) {
         // Until the client goes.
         let mut rest = [0; 64];

@@ -1,5 +1,6 @@
 //! `ps`: who uses which GPU — workspaces, other containers, virtual machines, and processes of the host.
 
+use super::workspaces::stale_driver;
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, paint, print as print_lines, print_json};
 use crate::top::containers::{self, Containers};
@@ -51,6 +52,20 @@ pub(crate) struct GpuUser {
     memory_mib: Option<u64>,
 }
 
+/// A workspace that keeps the libraries of another driver than the one that is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct StaleUser {
+    /// Id of the workspace.
+    workspace: String,
+    /// The driver whose libraries it has.
+    stale_driver: String,
+    /// The driver that is loaded.
+    loaded_driver: String,
+    /// Why it matters, and what to do.
+    message: String,
+}
+
 /// Everything that uses a GPU, with what is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -58,6 +73,8 @@ pub(crate) struct GpuUsers {
     users: Vec<GpuUser>,
     /// GPUs whose processes are not known, each with the reason.
     unknown: Vec<String>,
+    /// Workspaces that will fail with what begins to use a GPU in them.
+    stale: Vec<StaleUser>,
 }
 
 /// Prints it.
@@ -83,7 +100,8 @@ pub(crate) fn driver_users(snapshot: &Snapshot) -> Vec<String> {
 
 /// What the daemon shows of who uses which GPU.
 fn users(snapshot: &Snapshot, containers: &Containers) -> GpuUsers {
-    let mut found = GpuUsers { users: Vec::new(), unknown: Vec::new() };
+    let stale = snapshot.workspaces.iter().filter_map(stale).collect();
+    let mut found = GpuUsers { users: Vec::new(), unknown: Vec::new(), stale };
     for gpu in &snapshot.gpus {
         let holds = |view: &&WorkspaceView| view.pid.is_some() && has(view, gpu);
         let holding: Vec<&WorkspaceView> = snapshot.workspaces.iter().filter(holds).collect();
@@ -115,6 +133,15 @@ fn users(snapshot: &Snapshot, containers: &Containers) -> GpuUsers {
         }
     }
     found
+}
+
+fn stale(view: &WorkspaceView) -> Option<StaleUser> {
+    Some(StaleUser {
+        workspace: view.workspace_id.clone(),
+        stale_driver: view.stale_driver.clone()?,
+        loaded_driver: view.loaded_driver.clone()?,
+        message: stale_driver(view)?,
+    })
 }
 
 /// The workspace was given this GPU, a part of it, or all of it.
@@ -160,6 +187,11 @@ fn lines(found: &GpuUsers) -> Vec<String> {
     if !found.unknown.is_empty() {
         let unknown = found.unknown.join(", ");
         lines.push(format!("{} the processes of {}", paint("Not known:", Look::Bold), crate::text::clean(&unknown)));
+    }
+    for one in &found.stale {
+        let name = crate::text::clean(&one.workspace);
+        let message = crate::text::clean(&one.message);
+        lines.push(format!("{} {name}: {message}.", paint("stale_driver:", Look::Bad)));
     }
     lines
 }

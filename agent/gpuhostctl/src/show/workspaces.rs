@@ -3,6 +3,8 @@
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, ago, ahead, clean, paint, print as print_lines, print_json};
 use crate::workspaces::wait_workspace::pulled;
+use model::workspace::WorkspaceId;
+use model::workspace_life::StaleDriver;
 use wire::dbus::snapshot::Snapshot;
 use wire::dbus::workspace::WorkspaceView;
 use wire::dbus::workspaces::WorkspacesView;
@@ -97,7 +99,17 @@ fn why_not(view: &WorkspaceView) -> Vec<String> {
     if view.gpu_ok == Some(false) && view.reason_code.as_deref() != Some("gpu_lost") {
         lines.push(format!("    {} its GPU is lost inside the container (gpu_lost)", paint("why:  ", Look::Bad)));
     }
+    if let Some(stale) = stale_driver(view) {
+        lines.push(format!("    {} {} (stale_driver)", paint("note: ", Look::Bold), clean(&stale)));
+    }
     lines
+}
+
+/// What a workspace that keeps the libraries of another driver will fail of, and what to do.
+pub(super) fn stale_driver(view: &WorkspaceView) -> Option<String> {
+    let (has, loaded) = (view.stale_driver.clone()?, view.loaded_driver.clone()?);
+    let id = view.workspace_id.parse::<WorkspaceId>().ok()?;
+    Some(StaleDriver { has, loaded }.reason(&id).message)
 }
 
 /// What concerns all of them.
@@ -160,8 +172,11 @@ fn drain_lines(snapshot: &Snapshot) -> Vec<String> {
 fn uses(view: &WorkspaceView) -> Option<String> {
     let cpu = view.cpu_percent.map(|percent| format!("{percent:.0} % of a core"));
     let memory = view.memory_used_bytes.map(mib);
+    let gpu = view.gpu_memory_used_bytes.map(|bytes| format!("{} on GPUs", mib(bytes)));
+    let network = view.net_received_bytes.zip(view.net_sent_bytes);
+    let network = network.map(|(received, sent)| format!("{} received, {} sent", mib(received), mib(sent)));
     let pids = view.pids.map(|count| format!("{count} processes"));
-    let all: Vec<String> = [cpu, memory, pids].into_iter().flatten().collect();
+    let all: Vec<String> = [cpu, memory, gpu, network, pids].into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 
@@ -193,6 +208,7 @@ pub(crate) fn one(view: &WorkspaceView) -> Vec<String> {
         ("Uses", uses(view), Look::Plain),
         ("GPUs", Some(gpus(view)), Look::Plain),
         ("GPU state", gpu_ok, if view.gpu_ok == Some(false) { Look::Bad } else { Look::Plain }),
+        ("Libraries", stale_driver(view).map(|stale| format!("{stale} (stale_driver)")), Look::Bad),
         ("Generation", Some(view.generation.to_string()), Look::Plain),
     ];
     let mut table = Table::untitled();

@@ -21,6 +21,7 @@ mod kernel_log;
 mod looks;
 mod mig;
 mod mig_live;
+mod nvidia_wait;
 mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
 mod rig;

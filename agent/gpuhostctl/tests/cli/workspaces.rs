@@ -5,10 +5,12 @@ use crate::rig::hosts::workspace;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
+use model::absence::{Absence, Reading};
 use model::prune_mode::PruneMode;
 use model::workspace::{DesiredRun, WorkspaceKind};
 use model::workspace_life::{
-    RemovalsHeld, WorkspaceAsk, WorkspaceReason, WorkspaceState, WorkspaceStatus, WorkspacesState,
+    NetworkCounters, RemovalsHeld, StaleDriver, WorkspaceAsk, WorkspaceFigures, WorkspaceReason, WorkspaceState,
+    WorkspaceStatus, WorkspacesState,
 };
 use serde_json::json;
 use std::process::Stdio;
@@ -168,6 +170,49 @@ fn ps_lists_workspaces_and_processes_by_gpu_and_what_is_not_known() {
     let text = told(&bus, &["ps"]);
     assert!(text.contains("alice-1") && text.contains("python3"), "{text}");
     assert!(text.contains("Not known: the processes of 0000:c1:00.0"), "{text}");
+}
+
+#[test]
+fn a_workspace_with_the_libraries_of_another_driver_is_named_with_both_versions_and_what_to_do() {
+    let mut state = hosts::workspaces();
+    let (has, loaded) = ("550.54.14".to_owned(), "580.126.16".to_owned());
+    state.workspaces[0].stale_driver = Some(StaleDriver { has, loaded });
+    let (bus, _served) = daemon(state);
+    for shown in [&["ps"][..], &["workspaces"], &["workspaces", "show", "alice-1"]] {
+        let text = told(&bus, shown);
+        for part in [
+            "keeps the libraries of driver 550.54.14",
+            "driver 580.126.16 is loaded",
+            "gpuhostctl workspaces stop alice-1",
+        ] {
+            assert!(text.contains(part) && text.contains("stale_driver"), "no {part:?} in\n{text}");
+        }
+    }
+    assert!(!told(&bus, &["workspaces", "show", "b.2"]).contains("stale_driver"));
+    let stale = json(&bus, &["ps", "--json"])["Stale"].clone();
+    assert_eq!((stale.as_array().unwrap().len(), &stale[0]["Workspace"]), (1, &json!("alice-1")));
+    assert_eq!((&stale[0]["StaleDriver"], &stale[0]["LoadedDriver"]), (&json!("550.54.14"), &json!("580.126.16")));
+    let view = json(&bus, &["workspaces", "show", "alice-1", "--json"]);
+    assert_eq!((&view["StaleDriver"], &view["LoadedDriver"]), (&json!("550.54.14"), &json!("580.126.16")));
+    assert_eq!(view["ReasonCode"], json!(null), "it runs as it is wanted");
+}
+
+#[test]
+fn what_a_workspace_uses_of_gpus_and_network_is_shown_or_absent_with_its_reason() {
+    let mut state = hosts::workspaces();
+    let network = Some(NetworkCounters { received_bytes: 5 << 20, sent_bytes: 2 << 20 });
+    let used = |gpu_memory_bytes| Some(WorkspaceFigures { network, gpu_memory_bytes, ..WorkspaceFigures::default() });
+    state.workspaces[0].figures = used(Reading::Known(300 << 20));
+    let (bus, served) = daemon(state);
+    let text = told(&bus, &["workspaces", "show", "alice-1"]);
+    assert!(text.contains("300 MiB on GPUs, 5 MiB received, 2 MiB sent"), "{text}");
+    let shown = || json(&bus, &["workspaces", "show", "alice-1", "--json"]);
+    assert_eq!((&shown()["NetReceivedBytes"], &shown()["GpuMemoryUsedBytes"]), (&json!(5 << 20), &json!(300 << 20)));
+    let unknown = used(Reading::Absent(Absence::NotSupported));
+    served.core.workspaces.send_modify(|state| Arc::make_mut(state).workspaces[0].figures = unknown);
+    until("the driver reports nothing", || shown()["GpuMemoryUsedBytes"] == json!(null));
+    assert_eq!(shown()["Absent"]["GpuMemoryUsedBytes"], json!("not_supported"));
+    assert_eq!(shown()["NetSentBytes"], json!(2 << 20));
 }
 
 #[test]

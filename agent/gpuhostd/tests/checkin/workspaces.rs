@@ -24,6 +24,7 @@ fn state(of: WorkspaceState, pulled: u64) -> Arc<WorkspacesState> {
         vfio: Vec::new(),
         gpu_ok: None,
         gpu_unknown: None,
+        stale_driver: None,
         figures: None,
         nano_cpus: 2_000_000_000,
         memory_bytes: 1 << 30,

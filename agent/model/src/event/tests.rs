@@ -142,6 +142,7 @@ impl Host {
             vfio: Vec::new(),
             gpu_ok: None,
             gpu_unknown: None,
+            stale_driver: None,
             figures: None,
             nano_cpus: 0,
             memory_bytes: 0,

@@ -1,6 +1,8 @@
 //! A desired state, as far as workspaces follow from it. Each part is read by itself: a wrong workspace takes no other one down.
 
+use super::fields::{WHOLE, whole, wrong};
 use crate::desired::WishText;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,6 +37,17 @@ pub struct Document {
 fn unread<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WishText>, D::Error> {
     let all = Vec::<Value>::deserialize(deserializer)?;
     Ok(all.iter().map(WishText::from).collect())
+}
+
+/// A whole number, also where it is written as `30.0`; null is 0.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(maybe_whole_number(deserializer)?.unwrap_or_default())
+}
+
+/// The same, where null is none.
+fn maybe_whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let read = |value: Value| whole(&value).ok_or_else(|| D::Error::custom(wrong(&value, WHOLE)));
+    Option::<Value>::deserialize(deserializer)?.map(read).transpose()
 }
 
 /// `agent`.
@@ -126,7 +139,7 @@ pub struct Image {
     #[serde(default)]
     pub hash: Option<String>,
     /// Its size once it is unpacked, in MB.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_number")]
     pub uncompressed_size_mb: u64,
     /// The registry that the login is for, where the reference does not say.
     #[serde(default)]
@@ -141,10 +154,10 @@ pub struct Image {
     #[serde(default)]
     pub cores: Option<f64>,
     /// Memory of a workspace that does not say, in bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe_whole_number")]
     pub memory: Option<u64>,
     /// GPUs of a workspace that does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_number")]
     pub gpu_count: u64,
     /// It needs a GPU: with a count of 0 all that there are.
     #[serde(default)]

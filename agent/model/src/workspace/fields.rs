@@ -53,7 +53,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn count(&mut self, name: &'static str) -> Result<Option<u64>, WorkspaceRefused> {
-        self.read(name, "a whole number that is not negative", Value::as_u64)
+        self.read(name, WHOLE, whole)
     }
 
     pub(super) fn list(&mut self, name: &'static str) -> Result<&'a [Value], WorkspaceRefused> {
@@ -79,6 +79,20 @@ impl<'a> Fields<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// As which a whole number is named in a message.
+pub(super) const WHOLE: &str = "a whole number that is not negative";
+/// From here on not every whole number is a float (2 to the power of 53).
+const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
+
+/// A whole number, also where it is written as `30.0`, as encoders of some languages write each number.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    let written_as_float = || {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..EXACT_BELOW).contains(number))?;
+        format!("{number:.0}").parse().ok()
+    };
+    value.as_u64().or_else(written_as_float)
 }
 
 fn named(path: &str) -> &str {

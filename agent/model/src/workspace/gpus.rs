@@ -2,6 +2,7 @@
 
 use super::admission::Admission;
 use super::document::DesiredGpu;
+use super::fields::shown;
 use super::host::{DescribedGpu, MigDevice, RunningWorkspace};
 use super::refused::WorkspaceRefused;
 use super::spec::{Count, GpuWish, Mode, Spec};
@@ -74,6 +75,7 @@ fn any_one() -> GpuWish {
         mode: Mode::Share,
         count: Count::Exactly(1),
         devices: Vec::new(),
+        addresses: Vec::new(),
         mig_profile: None,
         features: Vec::new(),
         capabilities: Vec::new(),
@@ -177,6 +179,9 @@ fn obstacle(
     if !wish.devices.is_empty() && !wish.devices.iter().any(|name| unit.is(name)) {
         return Some("it is not among those that are named".to_owned());
     }
+    if let Some(other) = other_address(wish, gpu, |uuid| unit.is(uuid)) {
+        return Some(other);
+    }
     match (&wish.mig_profile, unit.mig) {
         (Some(profile), Some(mig)) if mig.profile != *profile => return Some(format!("it is a {}", mig.profile)),
         (Some(_), None) => return Some("it is not partitioned with MIG".to_owned()),
@@ -264,10 +269,19 @@ fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, Works
     Ok(Given { shared: Vec::new(), whole: fitting })
 }
 
+/// A UUID that was named with the address of another GPU means neither.
+fn other_address(wish: &GpuWish, gpu: &DescribedGpu, is_it: impl Fn(&str) -> bool) -> Option<String> {
+    let (_, address) = wish.addresses.iter().find(|(uuid, bdf)| is_it(uuid) && !bdf.eq_ignore_ascii_case(&gpu.bdf))?;
+    Some(format!("it is at {}, and was named with the address {}", gpu.bdf, shown(address)))
+}
+
 /// Why a GPU cannot be given away whole.
 fn in_the_way(admission: &Admission<'_>, wish: &GpuWish, gpu: &DescribedGpu) -> Option<String> {
     if !wish.devices.is_empty() && !wish.devices.iter().any(|name| name == gpu.name() || *name == gpu.bdf) {
         return Some("it is not among those that are named".to_owned());
+    }
+    if let Some(other) = other_address(wish, gpu, |uuid| gpu.name() == uuid) {
+        return Some(other);
     }
     let usage = |entry: &DesiredGpu| entry.usage.clone().filter(|usage| usage == "off" || usage == "containers");
     if let Some(usage) = entries(admission, gpu).find_map(usage) {

@@ -23,6 +23,16 @@ pub(super) fn ports(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Port
     let ports: Vec<Port> =
         list.iter().enumerate().map(|(number, value)| port(value, number, policy)).collect::<Result<_, _>>()?;
     let same = |a: &Port, b: &Port| (a.container, a.protocol) == (b.container, b.protocol);
+    let overlaps = |a: &IpAddr, b: &IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
+    // Docker would take the workspace and fail at each of its starts.
+    let collides = |a: &Port, b: &Port| {
+        a.host.is_some() && (a.host, a.protocol) == (b.host, b.protocol) && overlaps(&a.listen, &b.listen)
+    };
+    let earlier = |at: usize, port: &Port| ports.iter().take(at).any(|other| collides(other, port));
+    if let Some((at, port)) = ports.iter().enumerate().find(|(at, port)| earlier(*at, port)) {
+        let host = port.host.unwrap_or_default();
+        return Err(WorkspaceRefused::invalid(format!("ports[{at}].host"), format!("{host} is published twice")));
+    }
     match ports.iter().enumerate().find(|(at, port)| ports.iter().take(*at).any(|other| same(other, port))) {
         Some((at, port)) => {
             Err(WorkspaceRefused::invalid(format!("ports[{at}]"), format!("{} is published twice", port.container)))

@@ -2,7 +2,7 @@
 
 use super::document::{Document, Image};
 use super::environment::Environment;
-use super::fields::{Fields, shown, wrong};
+use super::fields::{Fields, shown, whole, wrong};
 use super::head::{WorkspaceHead, one_of};
 use super::host::DescribedHost;
 use super::image::read_image;
@@ -45,6 +45,8 @@ pub(super) struct GpuWish {
     pub(super) count: Count,
     /// UUID or PCI address of each; any where it names none.
     pub(super) devices: Vec<String>,
+    /// The PCI address that a UUID was named with: it has to be that of the same GPU.
+    pub(super) addresses: Vec<(String, String)>,
     pub(super) mig_profile: Option<String>,
     pub(super) features: Vec<FeatureName>,
     pub(super) capabilities: Vec<&'static str>,
@@ -192,7 +194,7 @@ fn gpu(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<Option<GpuWish>
         Some(_) => None,
         None => return Err(WorkspaceRefused::invalid("gpu.mode", "it is missing")),
     };
-    let devices = devices(&mut fields)?;
+    let (devices, addresses) = devices(&mut fields)?;
     let count = count(&mut fields, devices.len())?;
     let capability = |name: &str| {
         let known = CAPABILITIES.iter().find(|known| **known == name).copied();
@@ -213,7 +215,16 @@ fn gpu(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<Option<GpuWish>
     let capabilities = fields.texts("capabilities")?.into_iter().map(capability).collect::<Result<_, _>>()?;
     let min_memory_mib = fields.count("min_memory_mib")?.unwrap_or(0);
     fields.finish()?;
-    Ok(mode.map(|mode| GpuWish { mode, count, devices, mig_profile, features, capabilities, min_memory_mib }))
+    Ok(mode.map(|mode| GpuWish {
+        mode,
+        count,
+        devices,
+        addresses,
+        mig_profile,
+        features,
+        capabilities,
+        min_memory_mib,
+    }))
 }
 
 /// What an image needs of which the workspace reports nothing.
@@ -228,6 +239,7 @@ fn of_image(image: &Image) -> Option<GpuWish> {
         mode: Mode::Share,
         count,
         devices: Vec::new(),
+        addresses: Vec::new(),
         mig_profile: None,
         features,
         capabilities: Vec::new(),
@@ -242,7 +254,7 @@ fn count(fields: &mut Fields<'_>, named: usize) -> Result<Count, WorkspaceRefuse
     match fields.get("count") {
         None => Ok(Count::Exactly(named.max(1))),
         Some(value) if value.as_str() == Some("all") => Ok(Count::All),
-        Some(value) => match value.as_u64() {
+        Some(value) => match whole(value) {
             Some(0) | None => Err(refused(value)),
             Some(count) if named > 0 && count != named => {
                 Err(WorkspaceRefused::invalid("gpu.count", format!("{count} GPUs are wanted, and {named} are named")))
@@ -252,8 +264,12 @@ fn count(fields: &mut Fields<'_>, named: usize) -> Result<Count, WorkspaceRefuse
     }
 }
 
-fn devices(fields: &mut Fields<'_>) -> Result<Vec<String>, WorkspaceRefused> {
+/// The names, and the PCI addresses that stand beside UUIDs.
+type NamedDevices = (Vec<String>, Vec<(String, String)>);
+
+fn devices(fields: &mut Fields<'_>) -> Result<NamedDevices, WorkspaceRefused> {
     let mut names: Vec<String> = Vec::new();
+    let mut addresses = Vec::new();
     for (number, value) in fields.list("devices")?.iter().enumerate() {
         let path = format!("gpu.devices[{number}]");
         let mut device = Fields::of(value, &path)?;
@@ -263,7 +279,8 @@ fn devices(fields: &mut Fields<'_>) -> Result<Vec<String>, WorkspaceRefused> {
         if names.iter().any(|other| other == name) {
             return Err(WorkspaceRefused::invalid(&path, format!("{:?} is named twice", shown(name))));
         }
+        addresses.extend(uuid.zip(bdf).map(|(uuid, bdf)| (uuid.to_owned(), bdf.to_owned())));
         names.push(name.to_owned());
     }
-    Ok(names)
+    Ok((names, addresses))
 }

@@ -1,5 +1,6 @@
 //! The life of workspaces: how Docker shows their containers, what can be done to them, and what of it is to be done next.
 
+mod container_use;
 mod disk_room;
 mod image_ask;
 mod image_entry;
@@ -25,6 +26,7 @@ mod workspace_gpu_memory;
 mod workspace_gpu_needs;
 mod workspace_gpu_probe;
 mod workspace_gpu_turn;
+mod workspace_gpu_use;
 mod workspace_host;
 mod workspace_host_side;
 mod workspace_look;
@@ -40,6 +42,7 @@ mod workspace_turn;
 mod workspace_wishes;
 mod workspace_world;
 
+pub use container_use::{ContainerProcess, ContainerUse, ContainerUseAsked, NetworkCounters, container_among};
 pub use disk_room::DiskRoom;
 pub use image_ask::ImageAsk;
 pub use image_prune::{
@@ -62,6 +65,7 @@ pub use workspace_gpu_look::{CgroupVerdict, ContainerNode, DeviceVerdict, GpuVer
 pub use workspace_gpu_memory::WorkspaceGpuMemory;
 pub use workspace_gpu_needs::{GpuNode, WorkspaceGpuNeeds};
 pub use workspace_gpu_probe::{WorkspaceGpuProbe, WorkspaceStart};
+pub use workspace_gpu_use::gpu_memory_used;
 pub use workspace_host::described;
 pub use workspace_host_side::WorkspaceHostSide;
 pub use workspace_look::{WorkspaceLook, WorkspaceSeen};
@@ -69,8 +73,8 @@ pub use workspace_memory::{ImageMemory, RemovalMemory, WorkspaceMemory, Workspac
 pub use workspace_pace::{WorkspaceGate, WorkspacePace};
 pub use workspace_record::{BadWorkspacesRecord, LocalWorkspace, WorkspacesRecord};
 pub use workspace_status::{
-    ForeignWorkspace, ImageStatus, RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspaceStatus,
-    WorkspacesState,
+    ForeignWorkspace, ImageStatus, RemovalsHeld, StaleDriver, UnreadWorkspace, WorkspaceReason, WorkspaceState,
+    WorkspaceStatus, WorkspacesState,
 };
 pub use workspace_turn::WorkspacesTurn;
 pub use workspace_wishes::WorkspaceWishes;

@@ -88,6 +88,7 @@ pub(super) mod tests {
             vfio: Vec::new(),
             gpu_ok: None,
             gpu_unknown: None,
+            stale_driver: None,
             figures: None,
             nano_cpus: cores * 1_000_000_000,
             memory_bytes: cores << 30,

@@ -64,6 +64,7 @@ impl WorkspaceFacts {
                 .get(WorkspaceContainer::CONTEXT_LABEL)
                 .filter(|context| !context.is_empty())
                 .cloned(),
+            is_by_cdi: !self.device_requests.is_empty(),
             gpus: self.list(WorkspaceContainer::GPUS_LABEL),
             vfio: self.list(WorkspaceContainer::VFIO_LABEL),
             name: self.name,

@@ -1,5 +1,7 @@
 //! What a running workspace uses, from the files of its control groups, in both versions of them.
 
+use super::container_use::NetworkCounters;
+use crate::absence::Reading;
 use crate::ids::ContainerId;
 use crate::time::BootMillis;
 use crate::workspace::WorkspaceId;
@@ -105,12 +107,16 @@ fn io_first(text: &str) -> (u64, u64) {
 }
 
 /// What a workspace uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WorkspaceFigures {
     /// Hundredths of a percent of one core, over the time since the sample before; `None` in the first.
     pub cpu_hundredths: Option<u64>,
-    /// The rest.
+    /// What its control groups show.
     pub cgroup: CgroupFigures,
+    /// What went over its network; `None` where that could not be read.
+    pub network: Option<NetworkCounters>,
+    /// Memory that its processes have on the GPUs that it shares, in bytes.
+    pub gpu_memory_bytes: Reading<u64>,
 }
 
 /// The samples of all workspaces that run.
@@ -135,7 +141,7 @@ impl WorkspaceSamples {
                 // Microseconds in milliseconds: a whole core is a thousand.
                 spent.saturating_mul(10).checked_div(now.since(*at))
             });
-            figures.insert(id.clone(), WorkspaceFigures { cpu_hundredths, cgroup });
+            figures.insert(id.clone(), WorkspaceFigures { cpu_hundredths, cgroup, ..WorkspaceFigures::default() });
             self.last.insert(id, (container, now, cgroup));
         }
         figures

@@ -194,7 +194,7 @@ fn find<'a>(need: &GpuNode, inside: &'a [ContainerNode]) -> Option<&'a Container
 }
 
 /// By its UUID, by its address where it has none, or by the UUID of a MIG device of it.
-fn is_named(gpu: &Gpu, name: &str) -> bool {
+pub(super) fn is_named(gpu: &Gpu, name: &str) -> bool {
     if name.parse::<PciAddress>().is_ok_and(|address| address == gpu.pci.address) {
         return true;
     }

@@ -47,6 +47,8 @@ pub struct WorkspaceSeen {
     pub security_context: Option<String>,
     /// GPUs and MIG devices that it shares.
     pub gpus: Vec<String>,
+    /// Docker gives it its GPUs by CDI, from the files that are there at its start.
+    pub is_by_cdi: bool,
     /// GPUs that it is given whole, by PCI address.
     pub vfio: Vec<String>,
     /// Its image, as it was asked for.

@@ -75,6 +75,16 @@ fn again(
     if let Some(step) = held(world, wanted, memory) {
         return step;
     }
+    // Docker reads the file at the start: one that does not fit would give it the devices or the libraries of another driver.
+    if seen.is_by_cdi && !matches!(wanted.way, GpuInjection::Cdi { .. }) {
+        let gpus = seen.gpus.join(", ");
+        let message = format!(
+            "its container takes {gpus} by CDI, and no CDI specification that fits the host defines it now: it is started once one does \
+             (`gpuhostctl conditions`: cdi_spec_stale); `gpuhostctl workspaces recreate {id}` creates it again in the way that there is \
+             now: its volumes are kept, what is in its own layer only is lost"
+        );
+        return WorkspaceStep::waits(S::Pending, "cdi_stale", message);
+    }
     WorkspaceStep::does(S::Starting, "starting", start(id, seen))
 }
 

@@ -57,6 +57,7 @@ pub(super) fn status(
             Some(GpuVerdict::Unknown { why }) => Some(why.clone()),
             Some(GpuVerdict::Ok | GpuVerdict::Lost { .. }) | None => None,
         },
+        stale_driver: None,
         figures: None,
         nano_cpus: seen.map_or(0, |seen| seen.nano_cpus),
         memory_bytes: seen.map_or(0, |seen| seen.memory_bytes),

@@ -3,6 +3,7 @@
 use super::why_not_ours::WhyNotOurs;
 use super::workspace_figures::WorkspaceFigures;
 use crate::desired::DocumentId;
+use crate::driver_libraries::STALE_DRIVER;
 use crate::ids::ContainerId;
 use crate::image_ref::ImageRef;
 use crate::policy::Requester;
@@ -81,6 +82,29 @@ impl WorkspaceReason {
     }
 }
 
+/// The libraries of another driver than the one that is loaded, which a container keeps until it is started again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleDriver {
+    /// The version of its libraries.
+    pub has: String,
+    /// The version that is loaded.
+    pub loaded: String,
+}
+
+impl StaleDriver {
+    /// Why it matters, and what to do.
+    #[must_use]
+    pub fn reason(&self, id: &WorkspaceId) -> WorkspaceReason {
+        let Self { has, loaded } = self;
+        let message = format!(
+            "it keeps the libraries of driver {has}, and driver {loaded} is loaded: what begins to use a GPU in it fails with \
+             `Driver/library version mismatch`; stop it and start it: `gpuhostctl workspaces stop {id}`, then `gpuhostctl workspaces \
+             start {id}`"
+        );
+        WorkspaceReason::new(STALE_DRIVER, message)
+    }
+}
+
 /// One workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceStatus {
@@ -112,6 +136,8 @@ pub struct WorkspaceStatus {
     pub gpu_ok: Option<bool>,
     /// Why that is not known, where it has GPUs and was looked at.
     pub gpu_unknown: Option<String>,
+    /// It keeps the libraries of another driver; `None` where it does not, or that is not known.
+    pub stale_driver: Option<StaleDriver>,
     /// What it uses, as it was last sampled; `None` where it does not run, or was not sampled yet.
     pub figures: Option<WorkspaceFigures>,
     /// Its cores, in billionths.

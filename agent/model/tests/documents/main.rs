@@ -21,6 +21,7 @@ mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
 mod workspace;
+mod workspace_forms;
 mod workspace_gpus;
 mod workspace_host_side;
 mod workspace_images;

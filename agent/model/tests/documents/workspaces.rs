@@ -5,7 +5,7 @@ use model::image_ref::ImageRef;
 use model::nvidia_container::{ContainerRun, ImageSeen};
 use model::policy::{Requester, WorkspaceRepair};
 use model::time::{BootMillis, Now, UnixMillis};
-use model::workspace::{DescribedHost, Document, WorkspaceContainer, WorkspaceId};
+use model::workspace::{DescribedHost, Document, GpuInjection, WorkspaceContainer, WorkspaceId};
 use model::workspace_life::{
     WhyNotOurs, WorkspaceDeed, WorkspaceFacts, WorkspaceLimits, WorkspaceLists, WorkspaceLook, WorkspacePace,
     WorkspaceReason, WorkspaceSeen, WorkspaceState, WorkspacesDoing, WorkspacesMemory, WorkspacesTurn, WorkspacesWorld,
@@ -79,6 +79,10 @@ fn container(number: u8, of: &WorkspaceContainer, run: ContainerRun) -> Workspac
         labels: of.labels(),
         restart_policy: "no".to_owned(),
         visible_devices: visible.map(str::to_owned),
+        device_requests: match &of.way {
+            GpuInjection::Cdi { devices } => devices.clone(),
+            GpuInjection::Runtime { .. } | GpuInjection::None => Vec::new(),
+        },
         volumes: volumes.collect(),
         nano_cpus: of.nano_cpus,
         memory_bytes: of.memory_bytes,
@@ -396,6 +400,27 @@ fn nothing_is_started_with_a_gpu_while_the_driver_is_replaced() {
     let turn = decide_workspaces(&at);
     assert_eq!(said(&turn, "w1").1.as_deref(), Some("driver_changing"));
     assert!(matches!(&turn.deeds[..], [WorkspaceDeed::Start { workspace_id, .. }] if *workspace_id == id("w2")));
+}
+
+#[test]
+fn what_takes_its_gpu_by_cdi_is_not_started_while_no_specification_fits() {
+    let mut at = world(&[wish("w1", &json!({ "gpu": { "mode": "share" } }))]);
+    at.host.docker.cdi_spec_dirs = vec!["/var/run/cdi".to_owned()];
+    at.host.cdi_devices = vec!["nvidia.com/gpu=GPU-a".to_owned()];
+    let mut at = with_containers(at, &ContainerRun::Ended { exit: 0, oom: false });
+    assert!(at.look.containers[0].is_by_cdi);
+    let turn = decide_workspaces(&at);
+    assert!(matches!(&turn.deeds[..], [WorkspaceDeed::Start { .. }]), "{turn:?}");
+    // The driver is another one: the file names the former one, and the runtime would be the way of a new container.
+    at.host.cdi_devices.clear();
+    let turn = decide_workspaces(&at);
+    assert_eq!((turn.deeds.len(), said(&turn, "w1")), (0, (WorkspaceState::Pending, Some("cdi_stale".into()))));
+    at.look.containers[0].run = ContainerRun::Running;
+    assert_eq!(said(&decide_workspaces(&at), "w1"), (WorkspaceState::Running, None), "what runs has its devices");
+    // One that was created for the runtime does not depend on a file.
+    let world = world(&[wish("w1", &json!({ "gpu": { "mode": "share" } }))]);
+    let at = with_containers(world, &ContainerRun::Created);
+    assert!(matches!(&decide_workspaces(&at).deeds[..], [WorkspaceDeed::Start { .. }]));
 }
 
 #[test]

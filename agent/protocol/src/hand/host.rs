@@ -11,7 +11,7 @@ use model::driver_libraries::DriverLibraries;
 use model::ids::ContainerId;
 use model::plan::{GroupState, Scope, Step};
 use model::ports::ActError;
-use model::workspace_life::DeviceVerdict;
+use model::workspace_life::{ContainerUse, ContainerUseAsked, DeviceVerdict};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -223,6 +223,32 @@ impl Verb for InspectDriverLibraries {
 
     fn attempted(&self) -> String {
         "look at the libraries of running containers".to_owned()
+    }
+}
+
+/// Reads the network counters of running containers from `/proc`, and in which of them processes that use a GPU are. No namespace is
+/// entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadContainerUse {
+    /// What is asked about.
+    pub asked: ContainerUseAsked,
+}
+
+impl ReadContainerUse {
+    /// So many containers, and so many processes, are looked at in one call.
+    pub const EACH_MOST: usize = 4096;
+}
+
+impl Verb for ReadContainerUse {
+    type Hand = HostHand;
+    type Reply = Result<ContainerUse, ActError>;
+    const NAME: &'static str = "read_container_use";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
+
+    fn attempted(&self) -> String {
+        "read the network counters of running containers".to_owned()
     }
 }
 

@@ -31,6 +31,8 @@ pub struct SimEngine {
     pub ports_taken: BTreeSet<u16>,
     /// The PCI address of each GPU and MIG device, by name.
     pub card_of: BTreeMap<String, String>,
+    /// The container of each process that uses a GPU.
+    pub gpu_processes: BTreeMap<u32, ContainerId>,
     /// What was done that must never be: a test looks here.
     pub violations: Vec<String>,
     /// The logins to registries that its administrator has put there.
@@ -53,6 +55,7 @@ impl Default for SimEngine {
             volumes: BTreeMap::new(),
             missing: BTreeSet::new(),
             ports_taken: BTreeSet::new(),
+            gpu_processes: BTreeMap::new(),
             card_of: BTreeMap::new(),
             violations: Vec::new(),
             logins: RegistryLoginsSeen::default(),

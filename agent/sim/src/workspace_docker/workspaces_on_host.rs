@@ -12,7 +12,8 @@ use model::ports::{HostPort, ImagePort, NvidiaPort, WorkspacePort};
 use model::registry_login::RegistryLoginsSeen;
 use model::time::{Now, UnixMillis, whole_millis};
 use model::workspace_life::{
-    CgroupFigures, StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook,
+    CgroupFigures, ContainerUse, ContainerUseAsked, StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe,
+    WorkspaceHostSide, WorkspaceLook,
 };
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
@@ -59,6 +60,10 @@ impl WorkspacePort for SimHost {
 
     async fn read_figures(&self, containers: Vec<ContainerId>) -> BTreeMap<ContainerId, CgroupFigures> {
         self.workspaces(|engine| engine.figures(&containers))
+    }
+
+    async fn read_container_use(&self, asked: ContainerUseAsked) -> Result<ContainerUse, String> {
+        self.workspaces(|engine| Ok(engine.container_use(&asked)))
     }
 
     async fn read_host_side(&self) -> WorkspaceHostSide {
@@ -132,6 +137,10 @@ impl WorkspacePort for RecordedHost {
 
     async fn read_figures(&self, _containers: Vec<ContainerId>) -> BTreeMap<ContainerId, CgroupFigures> {
         BTreeMap::new()
+    }
+
+    async fn read_container_use(&self, _asked: ContainerUseAsked) -> Result<ContainerUse, String> {
+        Err(picture())
     }
 
     async fn read_host_side(&self) -> WorkspaceHostSide {

@@ -48,6 +48,11 @@ view! {
         /// True if its GPUs are there inside and can be opened, false if they are lost. Has no value if that is not known, or if it
         /// has none.
         gpu_ok: Option<bool>,
+        /// The driver whose libraries it keeps since its start, while another one is loaded: what begins to use a GPU in it fails. Stop it
+        /// and start it. Has no value if it does not, or if that is not known.
+        stale_driver: Option<String>,
+        /// The driver that is loaded. Has no value unless StaleDriver has one.
+        loaded_driver: Option<String>,
         /// Its cores.
         cores: f64,
         /// Its memory, in bytes.
@@ -64,6 +69,15 @@ view! {
         /// Bytes written to disks since it was started; not announced. May have no value.
         #[dbus(silent)]
         io_write_bytes: Option<u64>,
+        /// Bytes received over its network since it was started; not announced. May have no value.
+        #[dbus(silent)]
+        net_received_bytes: Option<u64>,
+        /// Bytes sent over its network since it was started; not announced. May have no value.
+        #[dbus(silent)]
+        net_sent_bytes: Option<u64>,
+        /// Memory that its processes have on the GPUs that it shares, in bytes; not announced. May have no value.
+        #[dbus(silent)]
+        gpu_memory_used_bytes: Option<u64>,
         /// Processes and threads; not announced. May have no value.
         #[dbus(silent)]
         pids: Option<u64>,
@@ -98,6 +112,9 @@ impl From<&WorkspaceStatus> for WorkspaceView {
         let reason_code = text("ReasonCode", reason.map(|reason| reason.code.clone()));
         let reason = text("Reason", reason.map(|reason| reason.message.clone()));
         let container = text("Container", status.container.as_ref().map(|id| id.as_str().to_owned()));
+        let stale = status.stale_driver.as_ref();
+        let stale_driver = text("StaleDriver", stale.map(|stale| stale.has.clone()));
+        let loaded_driver = text("LoadedDriver", stale.map(|stale| stale.loaded.clone()));
         let image = text("Image", status.image.clone());
         let mut number = |name: &str, value: Option<u64>| absent.option(name, value, &Absence::None);
         let since = number("Since", millis(status.since));
@@ -106,13 +123,19 @@ impl From<&WorkspaceStatus> for WorkspaceView {
         let pull_done_bytes = number("PullDoneBytes", status.pull_progress.map(|(done, _)| done));
         let pull_total_bytes = number("PullTotalBytes", status.pull_progress.map(|(_, total)| total));
         let why_used = if status.is_live() { Absence::NotProbed } else { Absence::None };
-        let used = status.figures.unwrap_or_default();
+        let used = status.figures.clone().unwrap_or_default();
         let mut used_number = |name: &str, value: Option<u64>| absent.option(name, value, &why_used);
         let memory_used_bytes = used_number("MemoryUsedBytes", used.cgroup.memory_bytes);
         let io_read_bytes = used_number("IoReadBytes", used.cgroup.read_bytes);
         let io_write_bytes = used_number("IoWriteBytes", used.cgroup.write_bytes);
+        let net_received_bytes = used_number("NetReceivedBytes", used.network.map(|network| network.received_bytes));
+        let net_sent_bytes = used_number("NetSentBytes", used.network.map(|network| network.sent_bytes));
         let pids = used_number("Pids", used.cgroup.pids);
         let cpu_percent = absent.option("CpuPercent", used.cpu_hundredths.map(percent), &why_used);
+        let gpu_memory_used_bytes = match &status.figures {
+            Some(figures) => absent.value("GpuMemoryUsedBytes", figures.gpu_memory_bytes.clone()),
+            None => absent.option("GpuMemoryUsedBytes", None, &why_used),
+        };
         let why_gpu = match &status.gpu_unknown {
             Some(why) => Absence::Unreadable(why.clone()),
             None if status.gpus.is_empty() && status.vfio.is_empty() => Absence::None,
@@ -134,12 +157,17 @@ impl From<&WorkspaceStatus> for WorkspaceView {
             gpus: status.gpus.clone(),
             vfio: status.vfio.clone(),
             gpu_ok: absent.option("GpuOk", status.gpu_ok, &why_gpu),
+            stale_driver,
+            loaded_driver,
             cores: cores(status.nano_cpus),
             memory_bytes: status.memory_bytes,
             cpu_percent,
             memory_used_bytes,
             io_read_bytes,
             io_write_bytes,
+            net_received_bytes,
+            net_sent_bytes,
+            gpu_memory_used_bytes,
             pids,
             generation: status.generation,
             pid: absent.option("Pid", status.pid, &Absence::None),

@@ -31,7 +31,7 @@ pub struct WorkspaceDoc {
     pub kind: WorkspaceKind,
     /// What it is.
     pub state: WorkspaceState,
-    /// Why it is not as it is wanted; null where it is.
+    /// Why it is not as it is wanted, or what it will fail of although it runs; null where it is well.
     pub reason: Option<WorkspaceReasonDoc>,
     /// Its cores.
     pub cores: f64,
@@ -53,6 +53,12 @@ pub struct WorkspaceDoc {
     /// Bytes written to disks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_write: Option<u64>,
+    /// Bytes received over its network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net_rx: Option<u64>,
+    /// Bytes sent over its network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net_tx: Option<u64>,
     /// Processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
@@ -97,8 +103,9 @@ pub(crate) fn workspaces(state: &WorkspacesState) -> Option<Vec<WorkspaceDoc>> {
 }
 
 fn workspace(status: &WorkspaceStatus, revision: Option<u64>) -> WorkspaceDoc {
-    let reason = status.reason.as_ref();
-    let used = status.figures.unwrap_or_default();
+    let stale = status.stale_driver.as_ref().map(|stale| stale.reason(&status.id));
+    let reason = status.reason.as_ref().or(stale.as_ref());
+    let used = status.figures.clone().unwrap_or_default();
     WorkspaceDoc {
         workspace_id: status.id.to_string(),
         container_id: status.container.as_ref().map(|id| id.as_str().to_owned()),
@@ -113,6 +120,8 @@ fn workspace(status: &WorkspaceStatus, revision: Option<u64>) -> WorkspaceDoc {
         mem_used: used.cgroup.memory_bytes,
         io_read: used.cgroup.read_bytes,
         io_write: used.cgroup.write_bytes,
+        net_rx: used.network.map(|network| network.received_bytes),
+        net_tx: used.network.map(|network| network.sent_bytes),
         pids: used.cgroup.pids,
         gpu_ok: status.gpu_ok,
         started_at: status.started_at.and_then(rfc3339),

@@ -6,7 +6,9 @@ use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
 use model::verdict_reasons::Unschedulable;
-use model::workspace_life::{WorkspaceState, WorkspacesState};
+use model::workspace_life::{
+    NetworkCounters, StaleDriver, WorkspaceFigures, WorkspaceState, WorkspaceStatus, WorkspacesState,
+};
 use model::{Absence, Reading};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -64,6 +66,37 @@ fn workspaces_are_counted_by_state_and_not_before_docker_was_asked() {
     ] {
         assert!(shown.contains(line), "no {line} in\n{shown}");
     }
+}
+
+#[test]
+fn what_a_workspace_uses_is_there_as_far_as_it_is_known_and_while_it_runs() {
+    let network = Some(NetworkCounters { received_bytes: 7000, sent_bytes: 900 });
+    let figures =
+        Some(WorkspaceFigures { network, gpu_memory_bytes: Reading::Known(1 << 30), ..WorkspaceFigures::default() });
+    let of =
+        |id, state| WorkspaceStatus { figures: figures.clone(), ..crate::workspace_report::workspace(id, state, 2) };
+    let mut unknown = of("b", WorkspaceState::Running);
+    unknown.figures = Some(WorkspaceFigures {
+        gpu_memory_bytes: Reading::Absent(Absence::NotSupported),
+        ..WorkspaceFigures::default()
+    });
+    unknown.stale_driver = Some(StaleDriver { has: "1.2".to_owned(), loaded: "1.3".to_owned() });
+    let workspaces = vec![of("a", WorkspaceState::Running), unknown, of("c", WorkspaceState::Stopped)];
+    let state = WorkspacesState { is_looked: true, workspaces, ..WorkspacesState::default() };
+    let host = crate::manager_report::nothing_known();
+    let shown = text_with(&host, &CheckinStatus::default(), &state, Flavour::OpenMetrics);
+    for line in [
+        "gpuhostd_workspace_gpu_memory_used_bytes{workspace=\"a\"} 1073741824",
+        "gpuhostd_workspace_network_receive_bytes_total{workspace=\"a\"} 7000",
+        "gpuhostd_workspace_network_transmit_bytes_total{workspace=\"a\"} 900",
+        "gpuhostd_workspace_stale_driver{workspace=\"a\"} 0",
+        "gpuhostd_workspace_stale_driver{workspace=\"b\"} 1",
+    ] {
+        assert!(shown.contains(line), "no {line} in\n{shown}");
+    }
+    let of_others = shown.lines().filter(|line| line.contains("\"b\"") || line.contains("\"c\"")).collect::<Vec<_>>();
+    assert_eq!(of_others, ["gpuhostd_workspace_stale_driver{workspace=\"b\"} 1"], "unknown is not 0");
+    is_sound(&shown);
 }
 
 /// A sample as the other reader gives it: name, labels, value.

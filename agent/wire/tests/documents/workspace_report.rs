@@ -10,7 +10,9 @@ use model::policy::Requester;
 use model::settings::ManagerSettings;
 use model::time::UnixMillis;
 use model::workspace::{DesiredRun, WorkspaceKind};
-use model::workspace_life::{WorkspaceReason, WorkspaceState, WorkspaceStatus, WorkspacesState};
+use model::workspace_life::{
+    NetworkCounters, StaleDriver, WorkspaceFigures, WorkspaceReason, WorkspaceState, WorkspaceStatus, WorkspacesState,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use wire::manager::report::{CheckinFacts, build};
@@ -31,6 +33,7 @@ pub(crate) fn workspace(id: &str, state: WorkspaceState, cores: u64) -> Workspac
         vfio: Vec::new(),
         gpu_ok: Some(true),
         gpu_unknown: None,
+        stale_driver: None,
         figures: None,
         nano_cpus: cores * 1_000_000_000,
         memory_bytes: cores << 30,
@@ -112,6 +115,28 @@ fn a_workspace_is_reported_with_its_state_reason_and_revision() {
         Omit::Optional,
     );
     assert!(["workspaces", "allocated", "available"].iter().all(|name| slim.get(name).is_none()), "{slim}");
+}
+
+#[test]
+fn a_workspace_that_keeps_the_libraries_of_another_driver_has_that_as_its_reason_and_its_network_has_the_keys_of_the_contract()
+ {
+    let network = Some(NetworkCounters { received_bytes: 70, sent_bytes: 9 });
+    let stale = Some(StaleDriver { has: "550.54.14".to_owned(), loaded: "580.126.16".to_owned() });
+    let runs = WorkspaceStatus {
+        figures: Some(WorkspaceFigures { network, ..WorkspaceFigures::default() }),
+        stale_driver: stale.clone(),
+        ..workspace("a", WorkspaceState::Running, 2)
+    };
+    let reason = Some(WorkspaceReason::new("gpu_lost", "its GPU is gone"));
+    let lost = WorkspaceStatus { reason, stale_driver: stale, ..workspace("b", WorkspaceState::Running, 2) };
+    let body = sent_with(&six_cores(), &report(vec![runs, lost], Effective::default()), Omit::Nothing);
+    let one = &body["workspaces"][0];
+    assert_eq!((&one["net_rx"], &one["net_tx"], &one["state"]), (&json!(70), &json!(9), &json!("running")));
+    assert_eq!(one["reason"]["code"], json!("stale_driver"));
+    let message = one["reason"]["message"].as_str().unwrap();
+    assert!(message.contains("550.54.14") && message.contains("580.126.16") && message.contains("stop a"), "{message}");
+    assert_eq!(body["workspaces"][1]["reason"]["code"], json!("gpu_lost"), "why it is not as wanted comes first");
+    assert_eq!(body["workspaces"][1].get("net_rx"), None, "unknown is not 0");
 }
 
 /// A manager takes a workspace that is not listed for gone.

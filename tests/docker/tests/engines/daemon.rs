@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const INSTALLED: &str = "/usr/local/nvidia/toolkit/nvidia-container-runtime";
@@ -17,8 +18,31 @@ const INSTALLED: &str = "/usr/local/nvidia/toolkit/nvidia-container-runtime";
 /// The daemon in the mount namespace of an engine: what the toolkit installs is there alone.
 pub(crate) struct Daemon<'a> {
     engine: &'a Engine,
-    folder: TempDir,
+    /// Another socket than the engine's.
+    socket: Option<String>,
+    folder: Arc<TempDir>,
     child: Option<Child>,
+}
+
+/// What of a daemon is there while its engine is restarted: its files, and its process where it runs.
+pub(crate) struct Suspended {
+    folder: Arc<TempDir>,
+    child: Option<Child>,
+}
+
+impl Suspended {
+    pub(crate) fn resume(mut self, engine: &Engine) -> Daemon<'_> {
+        Daemon { engine, socket: None, folder: Arc::clone(&self.folder), child: self.child.take() }
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
+    }
 }
 
 impl<'a> Daemon<'a> {
@@ -30,11 +54,18 @@ impl<'a> Daemon<'a> {
         let policy = format!("[host.nvidia]\nimages = {images:?}\n[host.workspaces]\nregistries = {registries:?}\n");
         fs::write(folder.path().join("policy.toml"), policy).unwrap();
         fs::create_dir(folder.path().join("desired")).unwrap();
-        Self { engine, folder, child: None }
+        Self { engine, socket: None, folder: Arc::new(folder), child: None }
+    }
+
+    /// The same, which asks another Docker than the engine.
+    pub(crate) fn asking(self, socket: &str) -> Self {
+        let (folder, socket) = (Arc::clone(&self.folder), Some(socket.to_owned()));
+        Self { engine: self.engine, socket, folder, child: None }
     }
 
     pub(crate) fn start(&mut self, wishes: &str) {
-        let config = format!("[docker]\nsocket = \"{}\"\n[nvidia]\n{wishes}\n", self.engine.socket());
+        let socket = self.socket.clone().unwrap_or_else(|| self.engine.socket());
+        let config = format!("[docker]\nsocket = \"{socket}\"\n[nvidia]\n{wishes}\n");
         let at = |name: &str| self.folder.path().join(name);
         fs::write(at("config.toml"), config).unwrap();
         let log = fs::File::options().create(true).append(true).open(at("log")).unwrap();
@@ -88,6 +119,19 @@ impl<'a> Daemon<'a> {
         let before = seen();
         self.start(wishes);
         self.until("the toolkit to be seen again", |_| (seen() > before).then_some(()));
+    }
+
+    pub(crate) fn suspend(mut self) -> Suspended {
+        Suspended { folder: Arc::clone(&self.folder), child: self.child.take() }
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Its process; its hands are below it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -12,7 +12,7 @@ use protocol::hand::holders::{FindHolders, FindMigHolders, ListContainerNodes, L
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
     InspectDriverHost, InspectDriverLibraries, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi,
-    ProbeToolkitPrograms, ReadToolkitVersion,
+    ProbeToolkitPrograms, ReadContainerUse, ReadToolkitVersion,
 };
 use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
@@ -85,7 +85,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 36] = [
+const READERS: [Reader; 37] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeContainerDevices>(),
     reader::<ReadToolkitVersion>(),
@@ -99,6 +99,7 @@ const READERS: [Reader; 36] = [
     reader::<InspectCdi>(),
     reader::<ApplyCdiStep>(),
     reader::<InspectDriverLibraries>(),
+    reader::<ReadContainerUse>(),
     reader::<InspectDriverHost>(),
     reader::<ApplyDriverHostStep>(),
     reader::<ReadDockerFacts>(),

@@ -265,6 +265,7 @@ pub(crate) fn workspace(id: &str, kind: WorkspaceKind, state: WorkspaceState) ->
         vfio: Vec::new(),
         gpu_ok: is_live.then_some(true),
         gpu_unknown: None,
+        stale_driver: None,
         figures: None,
         nano_cpus: 2_500_000_000,
         memory_bytes: 8 << 30,
