@@ -141,7 +141,8 @@ impl Subject {
         effects.insert(format!("state {:?}", now.state));
         effects.extend(now.conditions.iter().map(|one| format!("condition {}", one.kind)));
         if let Some(document) = self.running.desired.borrow().manager.document() {
-            effects.insert(if document.id.to_string() == "b0f4.40" { "own document" } else { "made-up document" }.into());
+            effects
+                .insert(if document.id.to_string() == "b0f4.40" { "own document" } else { "made-up document" }.into());
         }
     }
 
