@@ -3,6 +3,7 @@
 # which systemd has since 254. systemd's copy is that of the start.
 # shellcheck shell=bash
 CREDENTIAL=gpuhostd.enrolment-token
+CONFIG=/etc/gpuhostd/config.d/rig-credentials.toml
 DROP_IN=/run/systemd/system/gpuhostd.service.d/credentials.conf
 
 # The manager starts again with what it knows, and has made another token.
@@ -13,12 +14,12 @@ another_token() {
 given() {
     mkdir -p "${DROP_IN%/*}" /etc/credstore.encrypted && chmod 700 /etc/credstore.encrypted &&
         systemd-creds encrypt --with-key=host --name=$CREDENTIAL /tmp/manager/token /etc/credstore.encrypted/$CREDENTIAL &&
-        printf '[manager]\nurls = ["https://127.0.0.1:8443"]\nca_file = "/etc/gpuhostd/rig-ca.pem"\n' >>/etc/gpuhostd/config.toml &&
+        printf '[manager]\nurls = ["https://127.0.0.1:8443"]\nca_file = "/etc/gpuhostd/rig-ca.pem"\n' >"$CONFIG" &&
         install -m 644 /tmp/manager/ca.pem /etc/gpuhostd/rig-ca.pem &&
         printf '[Service]\n%s\n' "$1" >"$DROP_IN" && systemctl daemon-reload && systemctl restart gpuhostd.service
 }
 taken_back() {
-    rm -f "$DROP_IN" /etc/credstore.encrypted/$CREDENTIAL /etc/gpuhostd/rig-ca.pem && cp /tmp/config.toml.before /etc/gpuhostd/config.toml &&
+    rm -f "$DROP_IN" /etc/credstore.encrypted/$CREDENTIAL "$CONFIG" /etc/gpuhostd/rig-ca.pem &&
         systemctl daemon-reload && systemctl restart gpuhostd.service && within 10 gpuhostctl leave
 }
 manager_state() { is "$(gpuhostctl --json status | grep -o '"ManagerState": *"[a-z_]*"' | grep -o '[a-z_]*"$')" "$1\""; }
@@ -26,7 +27,7 @@ manager_state() { is "$(gpuhostctl --json status | grep -o '"ManagerState": *"[a
 is_nowhere_else() {
     local token pid
     token=$(cat /tmp/manager/token)
-    ! grep -qF "$token" /etc/credstore.encrypted/$CREDENTIAL /etc/gpuhostd/* || { echo "it is in a file that is no secret"; return 1; }
+    ! grep -rqF "$token" /etc/credstore.encrypted /etc/gpuhostd || { echo "it is in a file that is no secret"; return 1; }
     for pid in $(pgrep '^gpuhost'); do
         ! tr '\0' '\n' <"/proc/$pid/environ" | grep -qF "$token" || { echo "it is in the environment of $pid"; return 1; }
     done
@@ -34,7 +35,8 @@ is_nowhere_else() {
 }
 enrolments() { journalctl --unit=gpuhostd.service --no-pager --output=cat | grep -c '^enrolled as' || true; }
 
-cp /etc/gpuhostd/config.toml /tmp/config.toml.before
+# PID 1 gives credentials by a mount, which reaches a service only where mounts are shared, as on every host and not in a container.
+check "mounts are shared" mount --make-rshared /
 for setting in "LoadCredentialEncrypted=$CREDENTIAL" "ImportCredential=gpuhostd.*"; do
     name=${setting%%=*}
     if [ "$name" = ImportCredential ] && [ "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -lt 254 ]; then
@@ -53,3 +55,5 @@ for setting in "LoadCredentialEncrypted=$CREDENTIAL" "ImportCredential=gpuhostd.
     check "$name=: it was enrolled once" is "$(enrolments)" $((count + 1))
     check "$name=: without it the host leaves" taken_back
 done
+# The key of this host is systemd's, and was not here before.
+rm -rf /var/lib/systemd/credential.secret /etc/credstore.encrypted

@@ -2,7 +2,7 @@
 # Every test that needs no VM, no GPU and no other Docker than this machine's; goes on after a failure and ends with "N passed, N failed".
 #   tests/run/all.sh        everything
 #   tests/run/all.sh rig    only the tests of units and packages
-#   tests/run/all.sh answers  ten thousand made-up answers of a manager over TLS, where `make test` has two thousand
+#   tests/run/all.sh answers  ten thousand made-up answers of a manager over TLS, where `make test` has one thousand
 #   tests/run/all.sh docker only the tests on real Docker engines, which tests/docker/fetch.sh has brought
 set -eu
 # The front is another user, who reads what is written here.

@@ -141,10 +141,9 @@ impl Tracer {
             }
             WaitStatus::Stopped(thread, signal) => (thread, Some(signal)),
             WaitStatus::PtraceEvent(thread, ..) => (thread, None),
-            WaitStatus::Exited(..)
-            | WaitStatus::Signaled(..)
-            | WaitStatus::Continued(_)
-            | WaitStatus::StillAlive => return,
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) | WaitStatus::Continued(_) | WaitStatus::StillAlive => {
+                return;
+            }
         };
         // It fails where the process was killed meanwhile.
         let _gone = ptrace::syscall(thread, signal);

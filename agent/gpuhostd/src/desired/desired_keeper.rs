@@ -59,7 +59,8 @@ pub async fn start<L: LedgerPort, K: Clock>(
     let on_disk = OnDisk::read(&parts.ledger.place(), parts.ledger.read().await);
     let shown = Shown::new(parts.publisher.clone(), state);
     let local = LocalDocuments::default();
-    let mut keeper = Keeper { parts, identity: None, announced: None, on_disk, shown, local, refused: None, unsaved: None };
+    let mut keeper =
+        Keeper { parts, identity: None, announced: None, on_disk, shown, local, refused: None, unsaved: None };
     keeper.identify();
     keeper.read_local().await;
     async move {

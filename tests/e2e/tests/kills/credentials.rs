@@ -48,7 +48,8 @@ impl Subject {
         let off = Arc::new(AtomicI64::new(-AGE_MS));
         let (now, by) = (wall_clock(), Arc::clone(&off));
         let clock: manager::Clock = Arc::new(move || now() + by.load(Ordering::SeqCst));
-        let options = Options { mode, clock: Some(clock), next_heartbeat_s: EVERY_S, history: 64, ..Options::default() };
+        let options =
+            Options { mode, clock: Some(clock), next_heartbeat_s: EVERY_S, history: 64, ..Options::default() };
         let manager = runtime().block_on(Manager::start(options)).expect("a manager");
         let token = manager.issue_token();
         Self { place, manager, off, token }
@@ -79,9 +80,7 @@ impl Subject {
             now > beats && shown.is_some() && shown != auth
         };
         let is_over = || match act {
-            Act::Enrol | Act::Rotate | Act::Renew => {
-                *manager.heartbeat_count().borrow() > beats && has_changed()
-            }
+            Act::Enrol | Act::Rotate | Act::Renew => *manager.heartbeat_count().borrow() > beats && has_changed(),
             Act::Leave => {
                 let mut child = asked.lock().unwrap();
                 child.as_mut().is_some_and(|child| child.try_wait().expect("status").is_some())
@@ -162,14 +161,16 @@ struct Opens<'a>(&'a [OnceLock<usize>; 4]);
 impl Drop for Opens<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.iter().for_each(|number| drop(number.set(0)));
+            for number in self.0 {
+                let _known = number.set(0);
+            }
         }
     }
 }
 
 #[test]
 fn killed_at_fifty_instants_of_enrolment_rotation_renewal_and_leaving_a_host_has_a_credential_that_works_or_begins_cleanly()
-{
+ {
     let all: [OnceLock<usize>; 4] = Default::default();
     let (before, late) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -194,7 +195,9 @@ fn killed_at_fifty_instants_of_enrolment_rotation_renewal_and_leaving_a_host_has
         }
     });
     let (before, late) = (before.into_inner(), late.into_inner());
-    println!("instants of {LIFE:?}: {all:?}; {before} kills at one of them, {late} when it was over (each within {PATIENCE:?})");
+    println!(
+        "instants of {LIFE:?}: {all:?}; {before} kills at one of them, {late} when it was over (each within {PATIENCE:?})"
+    );
     assert_eq!(before + late, HOSTS * LIFE.len());
     assert!(late <= LATE_MOST, "{late}");
 }

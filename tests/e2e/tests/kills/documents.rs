@@ -102,7 +102,8 @@ impl Drop for Opens<'_> {
 }
 
 #[test]
-fn killed_at_fifty_instants_between_a_document_and_its_report_one_of_two_documents_is_in_force_and_each_is_applied_once() {
+fn killed_at_fifty_instants_between_a_document_and_its_report_one_of_two_documents_is_in_force_and_each_is_applied_once()
+ {
     let all = OnceLock::new();
     let (before, late) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -126,7 +127,10 @@ fn killed_at_fifty_instants_between_a_document_and_its_report_one_of_two_documen
         }
     });
     let (before, late) = (before.into_inner(), late.into_inner());
-    println!("{} instants from answer to report; {before} kills at one of them, {late} when all was reported", all.get().unwrap());
+    println!(
+        "{} instants from answer to report; {before} kills at one of them, {late} when all was reported",
+        all.get().unwrap()
+    );
     assert_eq!(before + late, KILLS);
     assert!(late <= LATE_MOST, "{late}");
 }

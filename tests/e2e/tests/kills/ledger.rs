@@ -46,7 +46,11 @@ const DAMAGES: [Damage; 6] = [
     ("cut", |file| rewrite(file, |text| text[..text.len() / 2].to_owned()), "it is damaged"),
     ("zeroed", |file| rewrite(file, |text| "\0".repeat(text.len())), "it holds zeros only"),
     ("empty", |file| rewrite(file, |_| String::new()), "it is empty"),
-    ("of another schema", |file| rewrite(file, |text| text.replacen("\"schema\":1", "\"schema\":2", 1)), "it has schema 2"),
+    (
+        "of another schema",
+        |file| rewrite(file, |text| text.replacen("\"schema\":1", "\"schema\":2", 1)),
+        "it has schema 2",
+    ),
     ("of another host", |file| rewrite(file, another_host), "it is of another identity"),
 ];
 
@@ -131,7 +135,8 @@ struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
     fn over(folder: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs"]).arg(folder).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs"]).arg(folder).status();
         mounted.is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
     }
 

@@ -52,7 +52,9 @@ impl Place {
 
     pub(crate) fn up(&mut self) {
         self.daemon = Some(Daemon::start(&self.world, &self.start));
-        self.until("its name on the bus", || self.world.ctl(&self.bus.address, &["status"]).status.success().then_some(()));
+        self.until("its name on the bus", || {
+            self.world.ctl(&self.bus.address, &["status"]).status.success().then_some(())
+        });
     }
 
     /// Its front is killed; its launcher and hands end by themselves.
@@ -141,7 +143,10 @@ impl Writes {
     /// How often that file was written.
     pub(crate) fn count(&mut self, name: &str) -> usize {
         while let Ok(events) = self.inotify.read_events() {
-            assert!(events.iter().all(|event| !event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)), "writes were missed");
+            assert!(
+                events.iter().all(|event| !event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)),
+                "writes were missed"
+            );
             for name in events.into_iter().filter_map(|event| event.name) {
                 *self.seen.entry(name.to_string_lossy().into_owned()).or_default() += 1;
             }

@@ -110,8 +110,7 @@ fn goes_on(answer: Answer) {
     let mut machine = CheckinMachine::new(config, now.boot, now.wall).at_once(now.boot);
     assert!(matches!(machine.next(now, "rev"), CheckinAction::Beat(_)));
     // The manager's word that the credential has ended is enough to ask for another one, with the same key.
-    let has_ended =
-        matches!(&answer, Answer::Refused(refused) if refused.status == 401 && refused.code == Some(Code::TokenExpired));
+    let has_ended = matches!(&answer, Answer::Refused(refused) if refused.status == 401 && refused.code == Some(Code::TokenExpired));
     machine.on_answer(now, answer);
     assert!(machine.managers().addresses().len() <= MANAGERS_MAX);
     assert!((INTERVAL_MIN_S..=INTERVAL_MAX_S).contains(&machine.interval_s()));
