@@ -6,7 +6,8 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 cd "$HERE/../.."
 export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 CACHE=target/vm OUT=out/vm BUILT=${CARGO_TARGET_DIR:-target}/debug
-# Run only where they are named: passthrough-killed takes many minutes, and selinux (a policy in enforcing mode) has an image of its own.
+# Run only where they are named: passthrough-killed takes many minutes, and selinux (in enforcing mode) needs an image of its own, which takes
+# five minutes.
 LIST="kernel observe changes hung passthrough passthrough-refused passthrough-no-iommu passthrough-removed"
 LIST="$LIST passthrough-stuck passthrough-reboot desired"
 BOOTS=0 AGAIN=0 PASSED=0 FAILED=0
