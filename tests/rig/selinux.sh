@@ -37,6 +37,10 @@ asks "the child of the host hand writes them" yes --source gpuhostd_host_child_t
 for domain in gpuhostd_t gpuhostd_host_t gpuhostd_containers_t gpuhostd_holders_t gpuhostd_mig_t; do
     asks "$domain does not" no --source $domain --target cgroup_t --class file --perm write
 done
+asks "the host hand opens a GPU, for nvidia-smi" yes --source gpuhostd_host_t --target xserver_misc_device_t --class chr_file --perm open
+for domain in containers holders mig; do
+    asks "the $domain hand opens none" no --source gpuhostd_${domain}_t --target xserver_misc_device_t --class chr_file --perm open
+done
 asks "the front opens no GPU" no --source gpuhostd_t --target xserver_misc_device_t --class chr_file --perm open
 asks "the child of the host hand does" yes --source gpuhostd_host_child_t --target xserver_misc_device_t --class chr_file --perm open
 for domain in host containers holders mig; do

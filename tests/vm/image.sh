@@ -1,9 +1,11 @@
 #!/bin/bash
-# image.sh DIR: makes below DIR, once, a bootable Debian of this machine's suite: root.img, vmlinuz, kernel-release and the
-# headers that the rig's modules are built with. Prints the folder. Later runs reuse it.
+# image.sh DIR [selinux]: makes below DIR, once, a bootable Debian of this machine's suite: root.img, vmlinuz, kernel-release and the
+# headers that the rig's modules are built with. Prints the folder. Later runs reuse it. With selinux its policy and the module of this
+# tree are installed, and each file has its label: in a running guest that takes minutes.
 set -euo pipefail
 # The headers name their folder by its absolute path.
-DIR=$(realpath -m "${1:?usage: image.sh DIR}")
+DIR=$(realpath -m "${1:?usage: image.sh DIR [selinux]}") KIND=${2:-}
+case $KIND in '' | selinux) ;; *) echo "image.sh: there is no image '$KIND'" >&2; exit 2 ;; esac
 HERE=$(cd "$(dirname "$0")" && pwd)
 SUITE=$(. /etc/os-release && echo "$VERSION_CODENAME")
 for SOURCES in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
@@ -13,12 +15,17 @@ PACKAGES=systemd,systemd-sysv,dbus,polkitd,udev,libudev1,kmod,pciutils,procps,in
 PACKAGES=$PACKAGES,docker.io,busybox-static
 # Docker's command line: a part of docker.io until Debian 12, then a package of its own.
 [ "$SUITE" = bookworm ] || PACKAGES=$PACKAGES,docker-cli
+PARTS_OF_RECIPE=("$HERE/image.sh" "$HERE"/guest/runner*)
+if [ "$KIND" = selinux ]; then
+    PACKAGES=$PACKAGES,selinux-policy-default,policycoreutils,selinux-utils
+    PARTS_OF_RECIPE+=("$HERE"/../../selinux/gpuhostd.*)
+fi
 KERNEL=linux-image-cloud-amd64
 HEADERS=linux-headers-cloud-amd64
 
 # What the image is made of stands in its name: another recipe makes another image.
-RECIPE=$(cat "$HERE/image.sh" "$HERE"/guest/runner* <(echo "$SUITE") | sha256sum | cut -c1-12)
-IMAGE=$DIR/image-$RECIPE
+RECIPE=$(cat "${PARTS_OF_RECIPE[@]}" <(echo "$SUITE") | sha256sum | cut -c1-12)
+IMAGE=$DIR/${KIND}image-$RECIPE
 if [ -s "$IMAGE/root.img" ]; then
     echo "$IMAGE"
     exit
@@ -78,6 +85,25 @@ for unit in systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer dp
 done
 rm -f "$UNITS"/*.wants/{docker,containerd}.service "$UNITS"/*.wants/docker.socket
 
+# The policy with our module, enforced from the first process on, and the label of each file. The job runs as an administrator's script does.
+enforce_selinux() {
+    cp "$HERE"/../../selinux/gpuhostd.* "$WORK/policy"
+    make --silent -C "$WORK/policy" -f /usr/share/selinux/devel/Makefile NAME=default gpuhostd.pp >&2
+    cp "$WORK/policy/gpuhostd.pp" "$TREE/root/"
+    chroot "$TREE" semodule --noreload --store=default --install=/root/gpuhostd.pp >&2
+    rm "$TREE/root/gpuhostd.pp"
+    printf 'SELINUX=enforcing\nSELINUXTYPE=default\n' >"$TREE/etc/selinux/config"
+    mkdir -p "$UNITS/runner.service.d"
+    printf '[Service]\nSELinuxContext=system_u:system_r:initrc_t:s0\n' >"$UNITS/runner.service.d/selinux.conf"
+    # It names files by /proc/self/fd.
+    unshare --mount --propagation private sh -euc 'mount -t proc proc "$1/proc"
+        chroot "$1" setfiles -F -e /proc /etc/selinux/default/contexts/files/file_contexts /' sh "$TREE" >&2
+}
+if [ "$KIND" = selinux ]; then
+    mkdir "$WORK/policy"
+    enforce_selinux
+fi
+
 # A fixed partition id: NVMe disks are found in any order, and without an initial RAM disk root= knows no label.
 truncate -s 3G "$WORK/root.img"
 sfdisk --quiet "$WORK/root.img" <<'END'
@@ -90,5 +116,5 @@ delete "$TREE" "$DEBS" "$WORK/download"
 echo "$RELEASE" >"$WORK/kernel-release"
 trap - EXIT
 mv "$WORK" "$IMAGE"
-for old in "$DIR"/image-*; do if [ "$old" != "$IMAGE" ]; then delete "$old"; fi; done
+for old in "$DIR/${KIND}image"-*; do if [ "$old" != "$IMAGE" ]; then delete "$old"; fi; done
 echo "$IMAGE"
