@@ -2,6 +2,7 @@
 # Builds the release programs, makes the inputs, and runs the benchmarks: all, or those that are named.
 #   LONG=1 tests/bench/run.sh b4 b5 b6 b19    ten minutes instead of one
 #   BUILD=no tests/bench/run.sh b1            with the programs that are there
+#   BENCH_HOSTS=10000 LONG=1 tests/bench/run.sh b15    so many hosts at one manager; only where it is named
 set -eu
 cd "$(dirname "$0")/../.."
 export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
@@ -11,7 +12,7 @@ export BENCH_WORK=$PWD/out/bench
 tree=$BENCH_WORK/tree
 report=$BENCH_WORK/report.txt
 rows=("$@")
-[ "${#rows[@]}" != 0 ] || rows=(b1 b2 b3 b4 b5 b6 b7 b8 b9 b10 b12 b16 b17 b18 b19)
+[ "${#rows[@]}" != 0 ] || rows=(b1 b2 b3 b4 b5 b6 b7 b8 b9 b10 b12 b13 b16 b17 b18 b19)
 
 # wants ROW…: one of these is asked for.
 wants() {

@@ -1,14 +1,17 @@
 //! The reference agent: what a manager of somebody else has to hold, tried out. The real check-in of the daemon enrols a simulated
 //! host and reports from it; then single requests try the cases of the contract that a good host seldom shows.
 //!
-//! Where to start reading: [`check`] (the order of things), `stay` (the real check-in), `cases` (the single requests).
+//! Where to start reading: [`check`] (the order of things), `simulated` (the real check-in), `stay` (what it does here), `cases` (the
+//! single requests).
 
 mod cases;
 mod findings;
 mod line;
+mod simulated;
 mod stay;
 
 pub use findings::{Finding, Verdict};
+pub use simulated::SimulatedAgent;
 
 use line::Line;
 use std::time::Duration;

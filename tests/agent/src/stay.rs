@@ -2,26 +2,16 @@
 
 use crate::Trial;
 use crate::findings::Finding;
+use crate::simulated::SimulatedAgent;
 use anyhow::{Context as _, anyhow};
-use engine::handle::Handle;
-use engine::start::EngineParts;
-use gpuhostd::checkin::{self, Checkin, CheckinPort, DesiredEnds};
-use gpuhostd::desired::{self, KeeperParts};
-use host::front::{BootClock, FileLedger};
-use model::checkin::Pins;
-use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
+use host::front::BootClock;
+use model::enrol::CheckinState;
 use model::judge::{ObservationMeta, judge};
-use model::observation::HostObservation;
 use model::ports::Clock;
-use model::settings::{HostNaming, Settings};
+use model::workspace_life::WorkspacesState;
 use serde_json::Value;
 use sim::SimHost;
 use std::sync::Arc;
-use std::time::Duration;
-use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// A clock of a manager that is off by more is reported: hosts judge `not_after` and renewals by it.
 const SKEW_MOST_MS: i64 = 5000;
@@ -37,20 +27,14 @@ pub(crate) struct Kept {
     pub(crate) secret: Option<String>,
 }
 
-/// A running check-in.
+/// The check-in of the trial.
 pub(crate) struct Stay {
-    folder: TempDir,
     boot_id: String,
-    port: CheckinPort,
-    status: watch::Receiver<Arc<CheckinStatus>>,
-    cancel: CancellationToken,
-    task: JoinHandle<()>,
-    _seen: watch::Sender<Arc<HostObservation>>,
-    _settings: watch::Sender<Arc<Settings>>,
+    agent: SimulatedAgent,
 }
 
 impl Stay {
-    /// Starts it; nothing is asked of anybody yet.
+    /// Starts it; nothing is asked of any manager yet.
     pub(crate) async fn begin(trial: &Trial) -> anyhow::Result<Self> {
         let description = sim::load(&trial.host).map_err(|fault| anyhow!("{}: {fault}", trial.host))?;
         // Each trial is another host, which has just this boot.
@@ -59,50 +43,16 @@ impl Stay {
         raw.host.boot_id = model::Reading::Known(boot_id.clone());
         let clock = Arc::new(BootClock);
         let meta = ObservationMeta { sequence: 1, observed_at: clock.wall_now(), observed_boot: clock.boot_now() };
-        let (seen, observed) = watch::channel(Arc::new(judge(raw, meta, None)));
-        let folder = tempfile::tempdir().context("a folder for the host")?;
-        let (_, jobs) = watch::channel(Arc::new(Vec::new()));
-        let (commands, _) = mpsc::channel(1);
-        let (settings, configured) = watch::channel(Arc::new(Settings::default()));
-        let (documents, queue) = desired::channel();
-        let parts = EngineParts::default();
-        let ends = DesiredEnds::new(documents, &parts);
-        let cancel = CancellationToken::new();
-        let Checkin { port, status, work, .. } = checkin::start(
-            Handle::new(observed, jobs, commands),
-            configured,
-            folder.path().to_owned(),
-            Arc::clone(&clock),
-            ends,
-            cancel.clone(),
-        );
-        let keeper = KeeperParts {
-            ledger: Arc::new(FileLedger::below(folder.path())),
-            folder: folder.path().join("desired.d"),
-            checkin: status.clone(),
-            publisher: parts.publisher(),
-            clock: Arc::new(BootClock),
-            cancel: cancel.clone(),
-        };
-        tokio::spawn(desired::start(queue, keeper).await);
-        let task = tokio::spawn(work);
-        Ok(Self { folder, boot_id, port, status, cancel, task, _seen: seen, _settings: settings })
+        let (seen, root) = (Arc::new(judge(raw, meta, None)), std::env::temp_dir());
+        let agent = SimulatedAgent::begin(seen, WorkspacesState::default(), &root, clock).await?;
+        Ok(Self { boot_id, agent })
     }
 
     /// Enrols; false where the host has no identity, so that nothing else can be tried.
     pub(crate) async fn enrol(&self, trial: &Trial, findings: &mut Vec<Finding>) -> bool {
         const WHAT: &str = "POST enroll: a host with a good token gets an identity";
-        let spec = EnrolSpec {
-            urls: vec![trial.url.clone()],
-            token: Secret::new(&trial.token),
-            shared: false,
-            ca_pem: trial.ca_pem.clone(),
-            pins: Pins::default(),
-            named: HostNaming::default(),
-            unless_enrolled: false,
-        };
-        let refused = match self.port.enrol(spec).await {
-            Ok(()) if self.until(trial.patience, |now| now.server_id.is_some()).await => None,
+        let refused = match self.agent.enrol(&trial.url, &trial.token, trial.ca_pem.as_deref()).await {
+            Ok(()) if self.agent.until(trial.patience, |now| now.server_id.is_some()).await => None,
             Ok(()) => Some("no identity came: it waits for an administrator, or the answer is lost".to_owned()),
             Err(refusal) => Some(refusal.to_string()),
         };
@@ -114,12 +64,12 @@ impl Stay {
     pub(crate) async fn beats(&self, trial: &Trial, findings: &mut Vec<Finding>) {
         let mut faults = Vec::new();
         for count in 1..=trial.beats {
-            if !self.until(trial.patience, |now| now.accepted >= count).await {
+            if !self.agent.until(trial.patience, |now| now.accepted >= count).await {
                 faults.push(format!("heartbeat {count} was not accepted within {} s", trial.patience.as_secs()));
                 break;
             }
         }
-        let now = Arc::clone(&self.status.borrow());
+        let now = self.agent.status();
         if now.failed > 0 {
             faults.push(format!("{} heartbeats failed: {}", now.failed, now.last_error.clone().unwrap_or_default()));
         }
@@ -138,16 +88,10 @@ impl Stay {
         });
     }
 
-    async fn until(&self, patience: Duration, is_so: impl Fn(&CheckinStatus) -> bool) -> bool {
-        let mut status = self.status.clone();
-        tokio::time::timeout(patience, status.wait_for(|now| is_so(now))).await.is_ok_and(|seen| seen.is_ok())
-    }
-
     /// Stops it, and gives the identity that it kept.
     pub(crate) async fn end(self) -> anyhow::Result<Kept> {
-        self.cancel.cancel();
-        self.task.await.context("the check-in has crashed")?;
-        let path = self.folder.path().join("identity/identity.json");
+        let folder = self.agent.end().await?;
+        let path = folder.path().join("identity/identity.json");
         let text = tokio::fs::read(&path).await.with_context(|| format!("cannot read {}", path.display()))?;
         let identity: Value = serde_json::from_slice(&text)?;
         let text = |pointer: &str| identity.pointer(pointer).and_then(Value::as_str).map(str::to_owned);

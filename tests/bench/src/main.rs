@@ -8,12 +8,16 @@ mod child;
 mod cli;
 mod counted;
 mod document;
+mod engines;
 mod group;
 mod list_gpus;
+mod manager_child;
+mod many_hosts;
 mod mig_plan;
 mod parse_smi;
 mod process;
 mod ready;
+mod relay;
 mod report;
 mod rig;
 mod size;
@@ -21,6 +25,7 @@ mod sized;
 mod steady;
 mod turns;
 mod unit_scores;
+mod wire_bytes;
 
 use anyhow::{Context, bail};
 use std::cell::OnceCell;
@@ -49,7 +54,7 @@ impl Ground {
 
 type Bench = fn(&Ground) -> anyhow::Result<report::Row>;
 
-const ROWS: [(&str, Bench); 14] = [
+const ROWS: [(&str, Bench); 16] = [
     ("b1", list_gpus::eight),
     ("b2", list_gpus::many),
     ("b3", parse_smi::run),
@@ -61,6 +66,8 @@ const ROWS: [(&str, Bench); 14] = [
     ("b9", beat::run),
     ("b10", mig_plan::run),
     ("b12", size::run),
+    ("b13", wire_bytes::run),
+    ("b15", engines::run),
     ("b16", changes::run),
     ("b17", answers::run),
     ("b18", unit_scores::run),
@@ -70,6 +77,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if let Some((counted::WORK, rest)) = wanted.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         counted::work(rest)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some((manager_child::MANAGER, rest)) = wanted.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        manager_child::serve(rest)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(unknown) = wanted.iter().find(|name| !ROWS.iter().any(|(row, _)| row == name)) {

@@ -39,6 +39,17 @@ pub fn mib(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
+/// CPU time that a process has used so far, in seconds, in user space and in the kernel.
+pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the listing and the reading.
+        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        nanoseconds += text.split_whitespace().next().unwrap_or_default().parse::<u64>().context("schedstat")?;
+    }
+    Ok(nanoseconds as f64 / 1e9)
+}
+
 /// Counts how often the threads of processes go to sleep, which is how often they are woken. A thread takes its count with it
 /// when it ends: look again before one that is made meanwhile can have ended.
 #[derive(Default)]
@@ -105,6 +116,15 @@ mod tests {
         assert!(is_launched_front(b"/usr/bin/gpuhostd\0--bus\0system\0--launcher\x0012\0"));
         assert!(!is_launched_front(b"/usr/libexec/gpuhostd/gpuhostd-launcher\0--bus\0system\0"));
         assert!(!is_launched_front(b"/usr/libexec/gpuhostd/gpuhostd-host\0--launcher\x0012\0"));
+    }
+
+    #[test]
+    fn work_costs_cpu_time() {
+        let before = cpu_seconds(std::process::id()).unwrap();
+        let begin = std::time::Instant::now();
+        while cpu_seconds(std::process::id()).unwrap() <= before {
+            assert!(begin.elapsed().as_secs() < 30, "it stays at {before}");
+        }
     }
 
     #[test]

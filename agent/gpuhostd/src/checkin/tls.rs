@@ -21,6 +21,9 @@ pub(super) const CONNECT: Duration = Duration::from_secs(5);
 pub(super) const TOTAL: Duration = Duration::from_secs(15);
 /// A connection that was idle for longer is not used again: heartbeats are at most 300 s apart.
 const IDLE: Duration = Duration::from_secs(330);
+/// Kept connections to a manager: one for heartbeats and one for the held request. With room for one alone, each held request that is
+/// answered takes the connection of the heartbeats, and the next heartbeat makes a new one.
+const IDLE_MOST: usize = 2;
 
 /// No client can be made of what is configured.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +120,7 @@ fn builder(trust: &Trust, credential: Option<&Credential>, user_agent: &str) -> 
         .connect_timeout(CONNECT)
         .timeout(TOTAL)
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(1)
+        .pool_max_idle_per_host(IDLE_MOST)
         .https_only(true)
         .redirect(redirect::Policy::none());
     Ok(match (trust.pins.is_empty(), trust.insecure) {

@@ -1,8 +1,10 @@
 //! The connection that is kept from heartbeat to heartbeat, and what happens when the other side gives it up.
 
-use crate::world::{Host, Running, TOKEN, no_violations, with_token};
-use manager::{Endpoint, Manager, Scripted};
+use crate::world::{Host, Running, TOKEN, eventually, no_violations, with_token};
+use manager::{Endpoint, Manager, Options, Scripted};
 use model::enrol::CheckinState;
+use serde_json::json;
+use std::collections::BTreeSet;
 
 async fn enrolled(host: &mut Host) -> (Manager, Running) {
     let manager = host.manager(with_token()).await;
@@ -78,6 +80,31 @@ async fn a_connection_that_was_given_up_between_two_heartbeats_costs_none() {
     }
     assert_eq!((running.state(), running.now().failed), (CheckinState::Ok, 0));
     assert!(manager.heartbeats().iter().all(|beat| beat.accepted));
+    running.stop().await;
+    no_violations(&manager);
+}
+
+/// A held request that is answered must not take the connection of the heartbeats: each would cost a front a handshake.
+#[tokio::test]
+async fn heartbeats_and_held_requests_keep_one_connection_each() {
+    let mut host = Host::new();
+    let features = ["gzip", "long_poll"].map(str::to_owned).to_vec();
+    let manager = host.manager(Options { features, ..with_token() }).await;
+    host.unattended(&[&manager], TOKEN);
+    let running = host.start().await;
+    host.clock.advance(60_000).await;
+    let before = manager.requests().len();
+    for revision in 1..=6 {
+        let document = json!({"epoch": "b0f4", "revision": revision, "issued_at": "2026-03-31T13:13:13Z"});
+        manager.set_desired(Some(document));
+        let answered =
+            || manager.requests().iter().filter(|one| one.endpoint == Some(Endpoint::DesiredState)).count() >= revision;
+        eventually("the document", answered).await;
+        host.clock.advance(30_000).await;
+    }
+    let requests = manager.requests().split_off(before);
+    let connections: BTreeSet<u64> = requests.iter().map(|request| request.connection_id).collect();
+    assert!(requests.len() >= 12 && connections.len() <= 2, "{} requests on {connections:?}", requests.len());
     running.stop().await;
     no_violations(&manager);
 }
