@@ -28,7 +28,7 @@ fn listed(number: usize) -> Value {
     })
 }
 
-/// A Docker that has them all. It counts its requests, and keeps whoever waits for an event.
+/// A Docker that has them all. It counts its requests, and keeps each caller that waits for an event.
 struct Crowd {
     folder: TempDir,
     requests: Arc<Mutex<Vec<String>>>,
