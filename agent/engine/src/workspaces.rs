@@ -43,6 +43,10 @@ const LOOKS_APART_MS: u64 = 100;
 /// Each look in a row that shows nothing new doubles that time, up to this: reports without end (a clock that was set back, a tenant
 /// who causes them) must not keep Docker busy.
 const LOOKS_APART_MOST_MS: u64 = 10_000;
+/// A look asks Docker about each container: between two there are at least so many milliseconds for each, up to the bound that follows.
+const LOOKS_APART_EACH_MS: u64 = 8;
+/// The bound.
+const LOOKS_APART_MANY_MS: u64 = 2_000;
 /// A look although nothing was reported, since reports can be lost.
 const LOOK_AGAIN_MS: u64 = 300_000;
 /// While an image is pulled it is looked at so often.
@@ -362,7 +366,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         let is_due = self.looked_at.is_none_or(|looked| now.boot >= looked.plus(self.look_again_ms()));
         if self.is_stale || is_due || !images.iter().all(is_known) {
             if let Some(looked) = self.looked_at {
-                let apart = LOOKS_APART_MS.saturating_mul(1_u64 << self.unchanged.min(20));
+                let apart = self.looks_apart_ms().saturating_mul(1_u64 << self.unchanged.min(20));
                 self.parts.clock.sleep_until(looked.plus(apart.min(LOOKS_APART_MOST_MS))).await;
                 now = self.now();
             }
@@ -396,6 +400,12 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     /// How old a look may become where nothing is reported.
     fn look_again_ms(&self) -> u64 {
         if self.memory.pulls().next().is_none() { LOOK_AGAIN_MS } else { PULL_LOOK_MS }
+    }
+
+    /// At least so much time is between two looks.
+    fn looks_apart_ms(&self) -> u64 {
+        let containers = u64::try_from(self.look.containers.len()).unwrap_or(u64::MAX);
+        containers.saturating_mul(LOOKS_APART_EACH_MS).clamp(LOOKS_APART_MS, LOOKS_APART_MANY_MS)
     }
 
     fn read_wishes(&mut self) {

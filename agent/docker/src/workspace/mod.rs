@@ -1,6 +1,7 @@
 //! The containers of workspaces: looked at, waited for, and a closed list of things that are done to them.
 
 mod bind_sources;
+mod busy_containers;
 mod events;
 mod networks;
 mod stored_images;
@@ -16,6 +17,7 @@ use crate::not_done::do_within;
 use crate::pulls::Pulls;
 use crate::registry_logins::LoginSource;
 use crate::within;
+use busy_containers::BusyContainers;
 use model::driver::ProbeError;
 use model::image_ref::{ImageDigest, ImageRef};
 use model::policy::HostPolicy;
@@ -33,27 +35,29 @@ pub const PULL_STALLED_AFTER: Duration = Duration::from_secs(60);
 pub struct WorkspaceContainers {
     socket: Arc<str>,
     pulls: Arc<Pulls>,
+    busy: BusyContainers,
 }
 
 impl WorkspaceContainers {
     /// Those of the Docker at this socket; a pull without progress is aborted after `stalled_after`.
     #[must_use]
     pub fn new(socket: &str, stalled_after: Duration) -> Self {
-        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after, LoginSource::default())) }
+        Self::with_logins(socket, stalled_after, LoginSource::default())
     }
 
     /// With the logins of this host to registries.
     #[must_use]
     pub fn with_logins(socket: &str, stalled_after: Duration, logins: LoginSource) -> Self {
-        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after, logins)) }
+        let pulls = Arc::new(Pulls::new(stalled_after, logins));
+        Self { socket: socket.into(), pulls, busy: BusyContainers::default() }
     }
 
-    /// Looks at every container with our label, and at images.
+    /// Looks at every container with our label, and at images. One that something is being done to by this value is as it was seen last.
     ///
     /// # Errors
     /// Docker is absent, refuses, or does not answer in time. One container that cannot be inspected is no error.
     pub async fn look(&self, images: &[ImageRef], deadline: Duration) -> Result<WorkspaceLook, ProbeError> {
-        within(&self.what(), deadline, workspace_view::look(&self.socket, &self.pulls, images)).await
+        within(&self.what(), deadline, workspace_view::look(&self.socket, &self.pulls, &self.busy, images)).await
     }
 
     /// Does one thing. The container that it is done to is ours: name, labels, options and devices agree. A pull is only begun.
@@ -61,6 +65,7 @@ impl WorkspaceContainers {
     /// # Errors
     /// The policy or the state of the container denies it, Docker refuses it, or cannot be asked; then it may have happened.
     pub async fn apply(&self, deed: &WorkspaceDeed, policy: &HostPolicy, deadline: Duration) -> Result<(), ActError> {
+        let _busy = deed.container().map(|id| self.busy.begin(id));
         workspace_deeds::apply(&self.socket, &self.pulls, deed, policy, deadline).await
     }
 

@@ -1,5 +1,6 @@
 //! How Docker shows the containers of workspaces and the images that are wanted for them: a list, then each by its full id.
 
+use super::busy_containers::{BusyContainers, SeenAt};
 use super::workspace_list::{Listed, listed};
 use super::workspace_shape::{WorkspaceShape, unreadable};
 use crate::client::words;
@@ -9,19 +10,26 @@ use crate::pulls::Pulls;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::image_ref::ImageRef;
 use model::nvidia_container::ImageSeen;
-use model::time::UnixMillis;
-use model::workspace_life::{WorkspaceLook, WorkspaceSeen};
+use model::workspace_life::WorkspaceLook;
 
 /// Questions to Docker at once.
 const AT_ONCE: usize = 4;
 
 /// Looks afresh.
-pub(crate) async fn look(socket: &str, pulls: &Pulls, images: &[ImageRef]) -> Result<WorkspaceLook, DockerError> {
-    let inspecting = listed(socket).await?.into_iter().map(|listed| inspected(socket, listed));
-    let found: Vec<Option<(Option<UnixMillis>, WorkspaceSeen)>> =
-        stream::iter(inspecting).buffer_unordered(AT_ONCE).try_collect().await?;
-    let mut containers: Vec<(Option<UnixMillis>, WorkspaceSeen)> = found.into_iter().flatten().collect();
+pub(super) async fn look(
+    socket: &str,
+    pulls: &Pulls,
+    busy: &BusyContainers,
+    images: &[ImageRef],
+) -> Result<WorkspaceLook, DockerError> {
+    let inspecting = listed(socket).await?.into_iter().map(async |listed| match busy.last_seen(&listed.id) {
+        Some(seen) => Ok(Some(seen)),
+        None => inspected(socket, listed).await,
+    });
+    let found: Vec<Option<SeenAt>> = stream::iter(inspecting).buffer_unordered(AT_ONCE).try_collect().await?;
+    let mut containers: Vec<SeenAt> = found.into_iter().flatten().collect();
     containers.sort_by(|(one, first), (two, second)| (one, &first.id).cmp(&(two, &second.id)));
+    busy.keep(&containers);
     let mut wanted = images.to_vec();
     wanted.sort_unstable();
     wanted.dedup();
@@ -32,7 +40,7 @@ pub(crate) async fn look(socket: &str, pulls: &Pulls, images: &[ImageRef]) -> Re
 
 /// One of the list, with when it was created; none where it is gone meanwhile. One that Docker cannot show costs itself, but that
 /// Docker is gone is a fault of the look.
-async fn inspected(socket: &str, listed: Listed) -> Result<Option<(Option<UnixMillis>, WorkspaceSeen)>, DockerError> {
+async fn inspected(socket: &str, listed: Listed) -> Result<Option<SeenAt>, DockerError> {
     match WorkspaceShape::of(socket, &listed.id).await {
         Ok(None) => Ok(None),
         Ok(Some(shape)) => Ok(shape.seen().map(|seen| (shape.created(), seen))),

@@ -75,9 +75,10 @@ async fn a_list_or_a_container_that_cannot_be_read_whole_is_a_fault_and_never_fe
 
 /// Three of ours among ten thousand of others, in a Docker that keeps to the filter of a list.
 fn ten_thousand() -> Server {
-    let label = |mut one: Value| {
-        one["Labels"][WorkspaceContainer::ID_LABEL] = json!("w-1");
-        one
+    let label = |one: Value| {
+        let Value::Object(mut one) = one else { panic!("{one}") };
+        one.insert("Labels".to_owned(), json!({ WorkspaceContainer::ID_LABEL: "w-1" }));
+        Value::Object(one)
     };
     let ours: Vec<Value> = (1..=3).map(|number| label(listed(&format!("{number:064x}")))).collect();
     let others = (4..=10_003).map(|number| listed(&format!("{number:064x}")));

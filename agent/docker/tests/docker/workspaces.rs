@@ -208,3 +208,34 @@ async fn an_event_or_the_end_of_the_stream_is_reported_and_a_quiet_docker_is_wai
     let gone = WorkspaceContainers::new(&socket, PULL_STALLED_AFTER).await_event(since, PATIENCE).await.unwrap_err();
     assert!(matches!(gone, ProbeError::Absent { .. }), "{gone:?}");
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_container_that_docker_is_at_work_on_holds_up_no_look_and_is_looked_at_again_afterwards() {
+    let version =
+        Reply::Json(200, json!({ "Version": "28.5.2", "ApiVersion": "1.51", "MinAPIVersion": "1.24" }).to_string());
+    let server = Server::start(vec![
+        (LIST, listed(&[(ONE, "w-1")])),
+        ("/stop", Reply::Open(Vec::new())),
+        ("/version", version),
+        (ONE, shown(&container(ONE, "w-1"))),
+    ]);
+    let hand = hand(&server);
+    let inspected = || server.requests().iter().filter(|one| one.contains(&format!("/containers/{ONE}/json"))).count();
+    let before = hand.look(&[], PATIENCE).await.unwrap();
+    let stop = WorkspaceDeed::Stop { workspace_id: "w-1".parse().unwrap(), id: ONE.parse().unwrap(), grace_s: 10 };
+    let doing = tokio::spawn({
+        let hand = hand.clone();
+        async move { hand.apply(&stop, &HostPolicy::default(), PATIENCE).await }
+    });
+    while !server.requests().iter().any(|one| one.contains("/stop")) {
+        assert!(!doing.is_finished(), "it never came to the stop: {:?}", server.requests());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let asked = inspected();
+    assert_eq!(hand.look(&[], PATIENCE).await.unwrap(), before, "as it was seen last");
+    assert_eq!(inspected(), asked, "Docker holds it");
+    doing.abort();
+    assert!(doing.await.unwrap_err().is_cancelled());
+    hand.look(&[], PATIENCE).await.unwrap();
+    assert_eq!(inspected(), asked + 1, "it is over, whatever came of it");
+}

@@ -69,6 +69,19 @@ impl WorkspaceDeed {
     /// A container is waited for no longer than this, in seconds.
     pub const GRACE_MOST_S: u32 = 120;
 
+    /// The container that it is done to; none where it is not there yet.
+    #[must_use]
+    pub const fn container(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Pull { .. } | Self::RemoveVolume { .. } | Self::Create(_) => None,
+            Self::Start { id, .. }
+            | Self::Stop { id, .. }
+            | Self::Pause { id, .. }
+            | Self::Unpause { id, .. }
+            | Self::Remove { id, .. } => Some(id),
+        }
+    }
+
     /// The workspace whose container it is about.
     #[must_use]
     pub const fn workspace_id(&self) -> Option<&WorkspaceId> {

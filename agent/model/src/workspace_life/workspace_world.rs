@@ -91,6 +91,6 @@ pub struct WorkspaceLimits {
 
 impl Default for WorkspaceLimits {
     fn default() -> Self {
-        Self { pulls: 2, starts: 4, deeds: 16, grace_s: 10 }
+        Self { pulls: 2, starts: 16, deeds: 16, grace_s: 10 }
     }
 }

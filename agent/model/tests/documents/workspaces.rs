@@ -329,6 +329,7 @@ fn a_container_keeps_the_gpus_that_it_was_created_with() {
 fn so_much_is_done_at_once_in_the_order_of_the_document() {
     let all: Vec<Value> = (0..9).rev().map(|number| wish(&format!("w{number}"), &json!({}))).collect();
     let mut at = world(&all);
+    at.limits.starts = 4;
     let turn = decide_workspaces(&at);
     let names: Vec<String> = created(&turn).iter().map(|one| one.workspace_id.to_string()).collect();
     assert_eq!(names, ["w8", "w7", "w6", "w5"]);

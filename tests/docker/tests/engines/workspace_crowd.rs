@@ -28,7 +28,7 @@ fn listed(number: usize) -> Value {
     })
 }
 
-/// A Docker that has them all. It counts its requests, and keeps whoever waits for an event.
+/// A Docker that has them all. It counts its requests, and keeps each caller that waits for an event.
 struct Crowd {
     folder: TempDir,
     requests: Arc<Mutex<Vec<String>>>,
@@ -98,16 +98,15 @@ fn ten_thousand_containers_of_others_are_listed_once_and_take_little_memory() {
     let mut daemon = Daemon::new(&engine, &world).asking(&crowd.socket());
     daemon.wish(Some(&json!({ "workspaces": [{ "workspace_id": "w1", "desired": "stopped" }] })));
     daemon.start("");
-    // The look at workspaces, and the images with their users.
-    until("both lists", || (crowd.asked("filters=") > 0 && crowd.asked("/images/json") > 0).then_some(()));
-    until("all containers, for the images", || (crowd.asked("json?all=true HTTP") > 0).then_some(()));
+    until("the look at workspaces", || (crowd.asked("workspace") > 0).then_some(()));
     std::thread::sleep(std::time::Duration::from_secs(40));
     let all = peaks(daemon.pid());
     println!(
         "{CONTAINERS} containers of others: {} lists of them; most memory in KiB: {all:?}",
         crowd.asked("json?all=true HTTP")
     );
-    assert_eq!(crowd.asked("json?all=true HTTP"), 1, "{:?}", crowd.requests.lock().unwrap());
+    // Who uses which image is asked where gpuhostd has pulled one.
+    assert!(crowd.asked("json?all=true HTTP") <= 1, "{:?}", crowd.requests.lock().unwrap());
     assert_eq!(
         crowd.requests.lock().unwrap().iter().filter(|line| line.contains("/containers/0")).count(),
         0,
