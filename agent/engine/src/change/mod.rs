@@ -3,6 +3,7 @@
 mod drive;
 mod executor;
 mod lanes;
+mod mig_confirmation;
 mod overlay;
 mod ports;
 mod rate;

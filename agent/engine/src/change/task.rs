@@ -1,6 +1,7 @@
 //! One admitted change from a fresh look to its end: refused, planned only, or made. Also the confirmation of one.
 
 use super::drive::{drive, owned_after, put};
+use super::mig_confirmation::MigConfirmation;
 use super::ports::ChangePorts;
 use super::unread::Guarded;
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
@@ -32,6 +33,8 @@ pub(crate) enum Work<A, J, K> {
     Change(Box<Task>, ChangePorts<A, Guarded<J>, K>),
     /// Writes down that a change is confirmed.
     Confirm(Confirmation, ChangePorts<A, Guarded<J>, K>),
+    /// The same of a change of MIG.
+    ConfirmMig(MigConfirmation, ChangePorts<A, Guarded<J>, K>),
 }
 
 /// One change that was admitted.
@@ -94,7 +97,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// Before anything was begun.
-    const fn early(end: JobEnd) -> Self {
+    pub(super) const fn early(end: JobEnd) -> Self {
         Self { end, left: Left::AsBefore, stuck: None, is_made: false, owned: None }
     }
 
@@ -103,7 +106,7 @@ impl Ended {
     }
 }
 
-fn as_outcome(outcome: JobOutcome) -> JobEnd {
+pub(super) fn as_outcome(outcome: JobOutcome) -> JobEnd {
     let remark = match outcome {
         JobOutcome::Done | JobOutcome::AlreadySo => "",
         JobOutcome::Planned => "it was only planned, and nothing was changed",
@@ -117,6 +120,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Work<A, J, K> {
         match self {
             Self::Change(mut task, ports) => task.run(&ports, jobs).await,
             Self::Confirm(confirmation, ports) => confirmation.run(&*ports.journal).await,
+            Self::ConfirmMig(confirmation, ports) => confirmation.run(&*ports.journal).await,
         }
     }
 }
@@ -212,6 +216,11 @@ impl Task {
         self.record.as_ref().filter(|record| record.is_given())
     }
 
+    /// The record of what the subject returns to.
+    fn kept(&self) -> Option<&Entry> {
+        self.record.as_ref().filter(|record| record.is_given() || record.is_mig_on_trial())
+    }
+
     async fn make<A: ActPort, J: JournalPort, K: Clock>(
         &self,
         planned: PlannedChange,
@@ -226,7 +235,7 @@ impl Task {
             actor_uid: self.actor.uid,
             began_at: ports.clock.wall_now(),
             boot_id: ports.boot_id.clone(),
-            home: self.given().map_or_else(|| before.clone(), |record| record.home.within(&plan.bounds.target)),
+            home: self.kept().map_or_else(|| before.clone(), |record| record.home.within(&plan.bounds.target)),
             before,
             plan,
             confirm_within_ms: self.change.confirm_within_ms(),
@@ -290,7 +299,8 @@ impl Task {
         match outcome {
             Outcome::Done => {
                 let left = machine.record_when_done().map(Box::new);
-                let owned = self.owned.as_ref().map(|owned| owned_after(owned, machine.entry()));
+                let owned = self.owned.as_ref().filter(|_| machine.entry().settles_owned());
+                let owned = owned.map(|owned| owned_after(owned, machine.entry()));
                 Ended { owned, ..Ended::made(as_outcome(JobOutcome::Done), Left::Now(left)) }
             }
             Outcome::Untouched(trouble) => failed(format!("{trouble}. Nothing was changed")),

@@ -21,7 +21,7 @@ const HOST: &str = "org.gpuhost.Agent1.Host";
 const GPU: &str = "org.gpuhost.Agent1.Gpu";
 const GPU_PATH: &str = "/org/gpuhost/Agent1/gpu/0000_41_00_0";
 /// Every method that changes something and takes options alone.
-const CHANGES: [(&str, &str, &str); 8] = [
+const CHANGES: [(&str, &str, &str); 9] = [
     (ROOT, "org.gpuhost.Agent1.Workspaces", "PruneImages"),
     (ROOT, HOST, "Rescan"),
     (ROOT, HOST, "Leave"),
@@ -30,6 +30,7 @@ const CHANGES: [(&str, &str, &str); 8] = [
     (GPU_PATH, GPU, "BindPassthrough"),
     (GPU_PATH, GPU, "ReleasePassthrough"),
     (GPU_PATH, GPU, "ConfirmPassthrough"),
+    (GPU_PATH, GPU, "ConfirmMig"),
 ];
 
 /// What every object has from the library itself: it reads and changes nothing, because no property can be written.

@@ -8,6 +8,7 @@ mod image_steps;
 mod image_wishes;
 mod images_record;
 mod images_state;
+mod mig_leave;
 mod pull_failure;
 mod removal_gate;
 mod why_not_ours;
@@ -47,6 +48,7 @@ pub use image_prune::{
 pub use image_wishes::{ImageWish, image_wishes};
 pub use images_record::{BadImagesRecord, ImagesRecord};
 pub use images_state::{ImageRow, ImagesState};
+pub use mig_leave::{MigLeave, MigLeaves, without_leaving};
 pub use pull_failure::pull_failure_code;
 pub use why_not_ours::WhyNotOurs;
 pub use wished_images::{WishedImages, wished_images};
