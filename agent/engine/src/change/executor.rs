@@ -1,12 +1,13 @@
 //! Admits changes and concludes them: it keeps lanes, records, rates and ids. What an admitted change does is in `task.rs`.
 
+use super::change_end::{Ended, Left};
 use super::drive::owned_after;
 use super::lanes::Lanes;
 use super::mig_confirmation::MigConfirmation;
 use super::ports::ChangePorts;
 use super::rate::Rates;
 use super::records::Records;
-use super::task::{Confirmation, Ended, Left, Task, Work};
+use super::task::{Confirmation, Task, Work};
 use super::unread::Guarded;
 use crate::command::{Actor, Origin, Overdue, Unconfirmed, refused};
 use crate::jobs::JobEnd;

@@ -1,7 +1,7 @@
 //! The confirmation of a change of MIG: whose the instances are is written down, and nothing else remains of it.
 
+use super::change_end::{Ended, Left, as_outcome};
 use super::drive::{owned_after, put, remember};
-use super::task::{Ended, Left, as_outcome};
 use crate::job::JobOutcome;
 use model::PciAddress;
 use model::change::{Entry, Phase};

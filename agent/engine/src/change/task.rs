@@ -1,5 +1,6 @@
 //! One admitted change from a fresh look to its end: refused, planned only, or made. Also the confirmation of one.
 
+use super::change_end::{Ended, Left, as_outcome};
 use super::drive::{drive, owned_after, put};
 use super::mig_confirmation::MigConfirmation;
 use super::ports::ChangePorts;
@@ -7,7 +8,7 @@ use super::unread::Guarded;
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
 use crate::command::{Actor, refused as blocked};
 use crate::job::JobOutcome;
-use crate::jobs::{JobEnd, JobTable};
+use crate::jobs::JobTable;
 use crate::observer::{Ask, FOR_A_PLAN, look};
 use model::blocker::Blocker;
 use model::change::{
@@ -71,47 +72,6 @@ pub(crate) struct Confirmation {
     pub(super) gpu: PciAddress,
     /// Its record.
     pub(super) record: Box<Entry>,
-}
-
-/// What the journal holds of a change that has ended.
-pub(super) enum Left {
-    /// What it held before.
-    AsBefore,
-    /// This.
-    Now(Option<Box<Entry>>),
-}
-
-/// How admitted work ended.
-pub(crate) struct Ended {
-    /// For the job.
-    pub(crate) end: JobEnd,
-    /// What the journal holds of it now.
-    pub(super) left: Left,
-    /// Why its lanes stay taken.
-    pub(super) stuck: Option<String>,
-    /// It was begun: the host was written to, or may have been.
-    pub(super) is_made: bool,
-    /// The MIG instances that are ours after it, where it is a change of MIG that is done.
-    pub(super) owned: Option<MigOwned>,
-}
-
-impl Ended {
-    /// Before anything was begun.
-    pub(super) const fn early(end: JobEnd) -> Self {
-        Self { end, left: Left::AsBefore, stuck: None, is_made: false, owned: None }
-    }
-
-    const fn made(end: JobEnd, left: Left) -> Self {
-        Self { end, left, stuck: None, is_made: true, owned: None }
-    }
-}
-
-pub(super) fn as_outcome(outcome: JobOutcome) -> JobEnd {
-    let remark = match outcome {
-        JobOutcome::Done | JobOutcome::AlreadySo => "",
-        JobOutcome::Planned => "it was only planned, and nothing was changed",
-    };
-    Ok((outcome, remark.to_owned()))
 }
 
 impl<A: ActPort, J: JournalPort, K: Clock> Work<A, J, K> {

@@ -105,7 +105,7 @@ pub(super) async fn mode(bus: Option<String>, enabled: bool, how: &Mode, json: b
         return verdict::print_when_planned(&daemon, &job, json, head, "This would be done:").await;
     }
     let done = done(gpu.address.clone(), enabled);
-    let on_trial = how.confirm_within.map(|seconds| on_trial(&gpu.address, seconds));
+    let on_trial = how.confirm_within.map(|seconds| mig_jobs::on_trial(&gpu.address, seconds));
     let done = |job: &JobView| {
         let done = done(job);
         match on_trial.filter(|_| !job.plan.is_empty()) {
@@ -114,11 +114,6 @@ pub(super) async fn mode(bus: Option<String>, enabled: bool, how: &Mode, json: b
         }
     };
     finish_as(&daemon, &job, how.how, json, done).await
-}
-
-/// When a change is undone, and what prevents that.
-pub(super) fn on_trial(address: &str, seconds: u64) -> String {
-    format!("It is undone in {seconds} s unless you confirm it: gpuhostctl mig confirm {address}")
 }
 
 /// `mig confirm`.

@@ -1,6 +1,5 @@
 //! Brings GPUs to a wanted mode and layout: all is decided for all of them before the first is touched, then each has its jobs.
 
-use super::mig_apply::on_trial as on_trial_in;
 use super::mig_decide::{Decided, MigGoal, MigStepWanted, decide};
 use super::mig_live::{LiveGpu, LiveHost};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
@@ -103,6 +102,11 @@ fn one_at_a_time(live: &LiveHost, index: usize) -> Failure {
          change the mode first, with --mode-only"
     );
     Failure::Usage { why }
+}
+
+/// When a change is undone, and what prevents that.
+pub(super) fn on_trial(address: &str, seconds: u64) -> String {
+    format!("It is undone in {seconds} s unless you confirm it: gpuhostctl mig confirm {address}")
 }
 
 /// Ends with why, when nothing was touched.
@@ -216,7 +220,7 @@ impl MigOutcome {
         };
         let mut lines = vec![format!("{:>2}  {}  {}", self.index, self.gpu, paint(&clean(&text), look))];
         let on_trial = self.on_trial_s.filter(|_| self.result == "done");
-        lines.extend(on_trial.map(|seconds| format!("    {}", on_trial_in(&self.gpu, seconds))));
+        lines.extend(on_trial.map(|seconds| format!("    {}", on_trial(&self.gpu, seconds))));
         let planned = self.jobs.iter().filter(|_| self.result == "planned");
         lines.extend(planned.flat_map(verdict::steps));
         lines.extend(self.jobs.iter().flat_map(verdict::notes));

@@ -9,6 +9,7 @@ mod image_wishes;
 mod images_record;
 mod images_state;
 mod mig_leave;
+mod mig_wait;
 mod pull_failure;
 mod removal_gate;
 mod why_not_ours;
@@ -48,7 +49,7 @@ pub use image_prune::{
 pub use image_wishes::{ImageWish, image_wishes};
 pub use images_record::{BadImagesRecord, ImagesRecord};
 pub use images_state::{ImageRow, ImagesState};
-pub use mig_leave::{MigLeave, MigLeaves, without_leaving};
+pub use mig_wait::{MigLeave, MigLeaves, without_leaving};
 pub use pull_failure::pull_failure_code;
 pub use why_not_ours::WhyNotOurs;
 pub use wished_images::{WishedImages, wished_images};

@@ -1,7 +1,8 @@
 //! Decides the next turn: for each workspace that is wished or there, what it needs next, as far as may be done at once.
 
 use super::image_steps::{image_status, image_step};
-use super::mig_leave::{MigLeave, leave, leaving};
+use super::mig_leave::{leave, leaving};
+use super::mig_wait::MigLeave;
 use super::pull_failure::pull_failure_code;
 use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;

@@ -2,7 +2,7 @@
 
 use super::disk_room::DiskRoom;
 use super::image_wishes::ImageWish;
-use super::mig_leave::MigLeaves;
+use super::mig_wait::MigLeaves;
 use super::workspace_gpu_needs::WorkspaceGpuNeeds;
 use super::workspace_look::WorkspaceLook;
 use super::workspace_memory::WorkspacesMemory;
