@@ -219,8 +219,8 @@ impl MigOutcome {
             _ => (format!("done: {wanted}"), Look::Good),
         };
         let mut lines = vec![format!("{:>2}  {}  {}", self.index, self.gpu, paint(&clean(&text), look))];
-        let on_trial = self.on_trial_s.filter(|_| self.result == "done");
-        lines.extend(on_trial.map(|seconds| format!("    {}", on_trial(&self.gpu, seconds))));
+        let seconds = self.on_trial_s.filter(|_| self.result == "done");
+        lines.extend(seconds.map(|seconds| format!("    {}", on_trial(&self.gpu, seconds))));
         let planned = self.jobs.iter().filter(|_| self.result == "planned");
         lines.extend(planned.flat_map(verdict::steps));
         lines.extend(self.jobs.iter().flat_map(verdict::notes));
