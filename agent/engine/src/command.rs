@@ -6,7 +6,7 @@ use model::change::Change;
 use model::desired::{DocumentId, Epoch};
 use model::enrol::EnrolSpec;
 use model::enrol::EnrolmentEdit;
-use model::mig::MigReturnRequest;
+use model::mig::{MigReturnRequest, MigTakeBackRequest};
 use model::plan::Subject;
 use model::policy::{Explanation, Policy, Requester};
 use model::prune_mode::PruneMode;
@@ -36,6 +36,8 @@ pub enum Command {
     Configure(Vec<HostSetting>),
     /// Let a binding stand that would be undone otherwise.
     Confirm(PciAddress),
+    /// Let a change of MIG stand that would be undone otherwise.
+    ConfirmMig(PciAddress),
     /// Freeze what a manager asks for, or lift that.
     Lock(bool),
     /// Somebody knows of a GPU that is gone.
@@ -62,6 +64,7 @@ impl Command {
             Self::Change(change) | Self::Plan(change) => change.act().code(),
             Self::Configure(_) => "configure",
             Self::Confirm(_) => "passthrough-confirm",
+            Self::ConfirmMig(_) => "mig-confirm",
             Self::Lock(true) => "lock",
             Self::Lock(false) => "unlock",
             Self::AcknowledgeGone(_) => "acknowledge-gone-gpu",
@@ -77,7 +80,7 @@ impl Command {
     pub const fn gpu(&self) -> Option<PciAddress> {
         match self {
             Self::Change(change) | Self::Plan(change) => change.subject().gpu(),
-            Self::Confirm(gpu) | Self::AcknowledgeGone(gpu) => Some(*gpu),
+            Self::Confirm(gpu) | Self::ConfirmMig(gpu) | Self::AcknowledgeGone(gpu) => Some(*gpu),
             Self::Rescan
             | Self::Enrol(_)
             | Self::Leave
@@ -156,9 +159,18 @@ pub enum Verdict {
     Denied(Refusal),
 }
 
-/// A binding that nobody has confirmed in time. It can be made by the part of the engine that keeps the records, and by nobody else.
+/// A change that nobody has confirmed in time. It can be made by the part of the engine that keeps the records, and by nobody else.
 #[derive(Debug)]
-pub struct Overdue(pub(crate) PciAddress);
+pub struct Overdue(pub(crate) Unconfirmed);
+
+/// What has to be undone.
+#[derive(Debug)]
+pub(crate) enum Unconfirmed {
+    /// The binding of that GPU.
+    Binding(PciAddress),
+    /// A change of MIG.
+    Mig(Box<MigTakeBackRequest>),
+}
 
 /// Where in a desired state a command comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +251,7 @@ impl Authorized {
             | Command::Leave
             | Command::EditEnrolment(_)
             | Command::Confirm(_)
+            | Command::ConfirmMig(_)
             | Command::Lock(_)
             | Command::AcknowledgeGone(_)
             | Command::AcceptEpoch(_)
@@ -258,9 +271,13 @@ impl Authorized {
         Self { wished: Some(wished), ..self }
     }
 
-    /// The daemon's own undo of a binding that nobody has confirmed in time: all that it does without being asked.
-    pub(crate) const fn undo(Overdue(gpu): Overdue) -> Self {
-        let command = Command::Change(Change::PassthroughRelease(gpu));
+    /// The daemon's own undo of a change that nobody has confirmed in time: all that it does without being asked.
+    pub(crate) fn undo(Overdue(what): Overdue) -> Self {
+        let change = match what {
+            Unconfirmed::Binding(gpu) => Change::PassthroughRelease(gpu),
+            Unconfirmed::Mig(request) => Change::MigTakeBack(request),
+        };
+        let command = Command::Change(change);
         Self { command, actor: Actor { uid: None, origin: Origin::Daemon }, wished: None }
     }
 
@@ -314,7 +331,7 @@ mod tests {
     }
 
     /// What neither a manager's document nor a file can wish.
-    fn for_people() -> [Command; 10] {
+    fn for_people() -> [Command; 11] {
         let gpu = "0000:41:00.0".parse().unwrap();
         let epoch = "e".to_owned().try_into().unwrap();
         [
@@ -322,6 +339,7 @@ mod tests {
             Command::Leave,
             Command::EditEnrolment(Box::new(EnrolmentEdit::Token(model::enrol::Secret::new("t")))),
             Command::Confirm(gpu),
+            Command::ConfirmMig(gpu),
             Command::Lock(false),
             Command::AcknowledgeGone(gpu),
             Command::AcceptEpoch(epoch),
@@ -369,7 +387,7 @@ mod tests {
 
     #[test]
     fn the_daemon_of_itself_can_only_take_back() {
-        let token = Authorized::undo(Overdue("0000:41:00.0".parse().unwrap()));
+        let token = Authorized::undo(Overdue(Unconfirmed::Binding("0000:41:00.0".parse().unwrap())));
         assert_eq!(token.actor(), Actor { uid: None, origin: Origin::Daemon });
         assert_eq!(token.command().operation(), "passthrough-release");
     }

@@ -100,6 +100,7 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
             Command::Change(change) => self.begin_change(job, |it| it.admit(change, false, actor, job)),
             Command::Plan(change) => self.begin_change(job, |it| it.admit(change, true, actor, job)),
             Command::Confirm(gpu) => self.begin_change(job, |it| it.admit_confirmation(gpu)),
+            Command::ConfirmMig(gpu) => self.begin_change(job, |it| it.admit_mig_confirmation(gpu)),
             Command::Configure(settings) => {
                 let (publisher, deployed) = (Arc::clone(&self.parts.publisher), deployed(&settings));
                 self.begin_plain(job, async move {

@@ -228,6 +228,7 @@ fn step_of(command: &Command) -> String {
         Command::Change(_) | Command::Plan(_) => "observe the GPU's IOMMU group and make a plan",
         Command::Configure(_) => "save the settings of the desired state and put them into force",
         Command::Confirm(_) => "confirm the binding",
+        Command::ConfirmMig(_) => "confirm the change of MIG",
         Command::Lock(true) => "freeze the changes that a manager requests",
         Command::Lock(false) => "allow a manager to request changes again",
         Command::AcknowledgeGone(_) => "acknowledge that the GPU is gone",

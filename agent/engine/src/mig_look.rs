@@ -6,7 +6,7 @@ use model::PciAddress;
 use model::change::Change;
 use model::driver::MigMode;
 use model::holders::Holders;
-use model::mig::{Instance, MigModeRequest, MigOnGpu, MigOwned};
+use model::mig::{Instance, MigModeRequest, MigOnGpu};
 use model::plan::{Look, Target};
 use model::ports::ActPort;
 use model::refusal::Refusal;
@@ -141,7 +141,7 @@ pub(crate) async fn look_alone<A: ActPort>(
     gpu: PciAddress,
 ) -> Result<(Target, MigOnGpu), Refusal> {
     // What a change of the mode may touch is what is looked at; the mode that it would set plays no part in that.
-    let any = Change::MigMode(MigModeRequest { gpu, to: MigMode::Enabled });
+    let any = Change::MigMode(MigModeRequest { gpu, to: MigMode::Enabled, confirm_within_ms: None });
     let target = any.bounds(&publisher.seen().borrow())?.target;
     match act.look(&target).await.map_err(refusal_of_act)? {
         Look::Mig(seen) => Ok((target, *seen)),
@@ -153,7 +153,7 @@ async fn look<A: ActPort>(act: &A, publisher: &Publisher, gpu: PciAddress) -> Re
     let (target, seen) = look_alone(act, publisher, gpu).await?;
     let holders = act.holders(&target).await.map_err(refusal_of_act)?;
     let owned = match &target {
-        Target::Mig(target) => publisher.records().borrow().owned(&target.uuid).map(MigOwned::places),
+        Target::Mig(target) => publisher.records().borrow().owned(&target.uuid).map(|owned| owned.places()),
         Target::Functions(_) => None,
     };
     Ok(MigLook { seen, holders, owned: owned.unwrap_or_default() })

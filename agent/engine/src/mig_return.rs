@@ -147,6 +147,10 @@ fn ready(host: &HostObservation, uuid: &GpuUuid) -> Option<PciAddress> {
     let is_it =
         |gpu: &&model::observation::Gpu| gpu.driver.as_ref().is_some_and(|driver| driver.uuid.known() == Some(uuid));
     let gpu = host.gpus.iter().find(is_it)?;
+    // A change on trial ends first.
+    if gpu.confirm_before.is_some() {
+        return None;
+    }
     match gpu.usage {
         GpuUse::Transitioning | GpuUse::Quarantined | GpuUse::Passthrough => None,
         GpuUse::Host | GpuUse::Shared | GpuUse::Mig => Some(gpu.pci.address),

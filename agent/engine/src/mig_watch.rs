@@ -103,7 +103,9 @@ impl<A: ActPort, K: Clock> MigWatcher<A, K> {
         let records = records.borrow();
         let is_at_rest = match gpu.usage {
             GpuUse::Transitioning | GpuUse::Quarantined | GpuUse::Passthrough => false,
-            GpuUse::Host | GpuUse::Shared | GpuUse::Mig => records.of(gpu.pci.address).is_none(),
+            GpuUse::Host | GpuUse::Shared | GpuUse::Mig => {
+                records.of(gpu.pci.address).is_none() && records.mig_on_trial(gpu.pci.address).is_none()
+            }
         };
         let has_ours = records
             .owned(uuid)
@@ -173,7 +175,7 @@ impl<A: ActPort, K: Clock> MigWatcher<A, K> {
     /// it).
     fn compare_with_record(&mut self, uuid: &GpuUuid, gpu: PciAddress, seen: &MigOnGpu) {
         let records = self.publisher.records();
-        let owned = records.borrow().owned(uuid).filter(|owned| self.is_of_this_boot(&owned.boot_id)).cloned();
+        let owned = records.borrow().owned(uuid).filter(|owned| self.is_of_this_boot(&owned.boot_id));
         let Some(owned) = owned else { return };
         match owned.now(seen) {
             OwnedNow::AsRecorded => {}

@@ -14,7 +14,7 @@ use model::refusal::Refusal;
 use model::roster::{Known, Sight};
 use model::time::whole_millis;
 use model::workspace::WorkspaceId;
-use model::workspace_life::{StaleDriver, WorkspaceAsk, WorkspaceFigures, WorkspaceStatus, WorkspacesState};
+use model::workspace_life::{MigLeaves, StaleDriver, WorkspaceAsk, WorkspaceFigures, WorkspaceStatus, WorkspacesState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,6 +56,8 @@ pub struct Publisher {
     nvidia: watch::Sender<Arc<NvidiaState>>,
     /// Workspaces.
     workspaces: watch::Sender<Arc<WorkspacesState>>,
+    /// Changes of MIG that wait for workspaces.
+    mig_leaves: watch::Sender<Arc<MigLeaves>>,
     /// What people ask of them, and where it arrives until somebody takes that.
     workspace_questions: mpsc::Sender<WorkspaceQuestion>,
     workspace_asked: Mutex<Option<mpsc::Receiver<WorkspaceQuestion>>>,
@@ -93,6 +95,7 @@ impl Publisher {
             standing: watch::Sender::new(Arc::default()),
             nvidia: watch::Sender::new(Arc::new(NvidiaState::not_looked())),
             workspaces: watch::Sender::default(),
+            mig_leaves: watch::Sender::default(),
             workspace_questions,
             workspace_asked: Mutex::new(Some(workspace_asked)),
             occurrences,
@@ -201,6 +204,23 @@ impl Publisher {
     #[must_use]
     pub fn workspaces(&self) -> watch::Receiver<Arc<WorkspacesState>> {
         self.workspaces.subscribe()
+    }
+
+    /// Changes of MIG that wait for workspaces.
+    #[must_use]
+    pub fn mig_leaves(&self) -> watch::Receiver<Arc<MigLeaves>> {
+        self.mig_leaves.subscribe()
+    }
+
+    /// Shows which changes of MIG wait for workspaces; what is the same wakes nobody.
+    pub fn show_mig_leaves(&self, leaves: MigLeaves) {
+        self.mig_leaves.send_if_modified(|known| {
+            let is_new = **known != leaves;
+            if is_new {
+                *known = Arc::new(leaves);
+            }
+            is_new
+        });
     }
 
     /// Shows how far workspaces are; what is the same wakes nobody. What they use is kept, as long as it is the same container.

@@ -12,6 +12,7 @@ use crate::pull_ends::pull_ends;
 use crate::workspace_asks::obey;
 use crate::workspace_notices::show;
 use model::desired::DesiredState;
+use model::docker::DockerFacts;
 use model::driver::ProbeError;
 use model::enrol::CheckinStatus;
 use model::image_ref::ImageRef;
@@ -25,12 +26,12 @@ use model::reconcile::manager_held;
 use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::{BootMillis, Now};
-use model::workspace::{WorkspaceAction, WorkspaceId, plan};
+use model::workspace::{DescribedHost, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
     BadWorkspacesRecord, DiskRoom, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuNeeds, WorkspaceGpuProbe,
     WorkspaceHostSide, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceSeen, WorkspaceWishes,
     WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn, WorkspacesWorld,
-    decide_workspaces, described,
+    decide_workspaces, described, without_leaving,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -151,6 +152,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             () = self.parts.clock.sleep_until(late) => {}
         }
         let mut nvidia = self.parts.publisher.nvidia();
+        let mut leaves = self.parts.publisher.mig_leaves();
         let (_nobody, none) = mpsc::channel(1);
         let mut questions = self.parts.publisher.take_workspace_questions().unwrap_or(none);
         loop {
@@ -193,6 +195,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                 Ok(()) = self.parts.checkin.changed() => {}
                 Ok(()) = seen.changed() => {}
                 Ok(()) = nvidia.changed() => {}
+                Ok(()) = leaves.changed() => {}
                 Some(question) = questions.recv() => self.answer(question).await,
                 () = at(&*clock, wake) => {}
             }
@@ -419,7 +422,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     /// The images of what is to run, and those whose pull was begun: it goes on also where nothing wants it any more.
     fn images(&self, host: &HostObservation, policy: &Policy) -> Vec<ImageRef> {
         let docker = host.docker.clone().unwrap_or_default();
-        let described = described(host, &docker, (&self.look.containers, &self.starting()), (&self.side, policy));
+        let described = self.described(host, &docker, policy);
         let planned = plan(&described, &self.wishes.document);
         let images = planned.into_iter().filter_map(|one| match one.action {
             WorkspaceAction::Create(request) => Some(request.container.image),
@@ -427,6 +430,13 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         });
         let wished = self.wishes.images.iter().filter_map(|wish| wish.image.as_ref().ok().cloned());
         images.chain(wished).chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The host for the planner: what gives way to a change of MIG gets no new workspace.
+    fn described(&self, host: &HostObservation, docker: &DockerFacts, policy: &Policy) -> DescribedHost {
+        let leaves = Arc::clone(&self.parts.publisher.mig_leaves().borrow());
+        let seen = (self.look.containers.as_slice(), &self.starting());
+        without_leaving(described(host, docker, seen, (&self.side, policy)), &leaves)
     }
 
     /// Reads what the planner needs beside an observation, where that can be another one: DRM nodes and their groups come with a driver.
@@ -472,12 +482,13 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             lists: self.wishes.lists,
             manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
             driver_changing: self.fresh.hold(nvidia),
-            host: described(host, &docker, (&self.look.containers, &self.starting()), (&self.side, policy)),
+            host: self.described(host, &docker, policy),
             look: self.look.clone(),
             memory: self.memory.clone(),
             doing: self.doing.clone(),
             gpu_needs: self.gpu_needs(host),
             repair: policy.host.workspaces.repair,
+            mig_leaves: (**self.parts.publisher.mig_leaves().borrow()).clone(),
             limits: self.limits(),
             max_removals: policy.manager.max_removals,
             now,

@@ -20,6 +20,7 @@ use model::holders::{Hold, Holder, MigPlace};
 use model::mig::{MigLayoutRequest, MigModeRequest};
 use model::policy::read;
 use model::refusal::Refusal;
+use sim::description::VirtualFunctions;
 use sim::mig::SimMig;
 use sim::step_faults::StepFault;
 use sim::{SimHost, load};
@@ -37,15 +38,25 @@ fn host() -> SimHost {
 }
 
 fn layout(text: &str) -> Change {
-    Change::MigLayout(MigLayoutRequest { gpu: at(GPU), layout: text.to_owned(), replace_foreign: false })
+    Change::MigLayout(MigLayoutRequest {
+        gpu: at(GPU),
+        layout: text.to_owned(),
+        replace_foreign: false,
+        confirm_within_ms: None,
+    })
 }
 
 fn replacing(text: &str) -> Change {
-    Change::MigLayout(MigLayoutRequest { gpu: at(GPU), layout: text.to_owned(), replace_foreign: true })
+    Change::MigLayout(MigLayoutRequest {
+        gpu: at(GPU),
+        layout: text.to_owned(),
+        replace_foreign: true,
+        confirm_within_ms: None,
+    })
 }
 
 fn mode(to: MigMode) -> Change {
-    Change::MigMode(MigModeRequest { gpu: at(GPU), to })
+    Change::MigMode(MigModeRequest { gpu: at(GPU), to, confirm_within_ms: None })
 }
 
 /// Instances as the simulated driver has them: `3g.40gb@4`, with the slices of what is in it.
@@ -229,6 +240,29 @@ async fn a_gpu_that_is_given_away_is_left_alone() {
     let refusal = bench.make(layout("1g.10gb")).await.unwrap_err();
     assert!(["given_away", "mig_unknown"].contains(&refusal.code()), "{refusal}");
     assert_eq!(bench.make(change_bench::release(GPU)).await, Ok(Done), "and its record is as it was");
+}
+
+#[tokio::test]
+async fn a_guest_with_a_part_of_the_gpu_and_a_host_of_such_guests_have_codes_of_their_own() {
+    let with = |edit: fn(&mut sim::description::GpuDescription)| {
+        let mut description = load("hgx-h100").unwrap();
+        description.gpus.iter_mut().for_each(|gpu| {
+            gpu.processes.clear();
+            gpu.persistence = false;
+        });
+        edit(&mut description.gpus[0]);
+        SimHost::new(description).unwrap()
+    };
+    let guest = start(with(|gpu| gpu.virtualization = "VGPU".to_owned()), Disk::default(), "boot").await;
+    assert_eq!(code(&guest, mode(MigMode::Enabled)).await, "vgpu_guest");
+    let functions = |gpu: &mut sim::description::GpuDescription| {
+        let driver = None;
+        let functions = VirtualFunctions { count: 2, offset: 4, stride: 1, first_group: None, driver };
+        gpu.virtual_functions = Some(functions);
+    };
+    let host = start(with(functions), Disk::default(), "boot").await;
+    assert_eq!(code(&host, mode(MigMode::Enabled)).await, "sriov_vfs_active");
+    assert_eq!(code(&host, layout("1g.10gb")).await, "sriov_vfs_active", "a layout takes their parts away as well");
 }
 
 #[tokio::test]

@@ -50,7 +50,12 @@ fn gpu_of(name: &str) -> model::PciAddress {
 }
 
 fn layout(gpu: model::PciAddress, text: &str) -> Change {
-    Change::MigLayout(MigLayoutRequest { gpu, layout: text.to_owned(), replace_foreign: false })
+    Change::MigLayout(MigLayoutRequest {
+        gpu,
+        layout: text.to_owned(),
+        replace_foreign: false,
+        confirm_within_ms: None,
+    })
 }
 
 /// `3g.40gb@4+4 ours` of each instance as everybody sees it; `None` where the places are not known.

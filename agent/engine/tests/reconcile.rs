@@ -16,16 +16,17 @@ use common::{ManualClock, PATIENCE};
 use engine::change::ChangePorts;
 use engine::command::{Command, Origin};
 use engine::handle::Handle;
+use engine::publish::Publisher;
 use engine::reconcile::{ReconcileInputs, Reconciled};
 use engine::start::{EngineParts, EnginePorts};
 use model::change::Change;
 use model::desired::{
     Desired, DesiredDocument, DesiredMig, DesiredMigMode, DesiredSections, DesiredState, DesiredUse, DocumentId,
-    GpuEntry, GpuMatch, InForceDocument,
+    GpuEntry, GpuMatch, InForceDocument, MigApply,
 };
 use model::driver::MigMode;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Farewell};
-use model::holders::{Hold, Holder};
+use model::holders::{Hold, Holder, MigPlace};
 use model::mig::{MigLayoutRequest, MigMaster, Wish};
 use model::policy::{Policy, read};
 use model::ports::ManagerPort;
@@ -92,6 +93,7 @@ struct Bench {
     locked: watch::Sender<bool>,
     checkin: watch::Sender<Arc<CheckinStatus>>,
     setter: Arc<Setter>,
+    publisher: Arc<Publisher>,
     reconciled: watch::Receiver<Arc<Reconciled>>,
     disk: Disk,
     cancel: CancellationToken,
@@ -131,7 +133,7 @@ impl Bench {
             checkin: status,
         };
         let parts = EngineParts::default().with_desired_state(inputs);
-        let reconciled = parts.reconciled();
+        let (reconciled, publisher) = (parts.reconciled(), parts.publisher());
         let setter = Arc::new(Setter { settings, writes: Mutex::new(0), refuses: Mutex::new(false) });
         let ports = EnginePorts {
             host: Arc::new(host.clone()),
@@ -143,7 +145,21 @@ impl Bench {
         };
         let engine = parts.engine(ports, cancel.clone()).await;
         let (handle, run) = (engine.handle, tokio::spawn(engine.run));
-        Self { host, clock, handle, desired, policy, locked, checkin, setter, reconciled, disk, cancel, engine: run }
+        Self {
+            host,
+            clock,
+            handle,
+            desired,
+            policy,
+            locked,
+            checkin,
+            setter,
+            publisher,
+            reconciled,
+            disk,
+            cancel,
+            engine: run,
+        }
     }
 
     fn wish(&self, revision: u64, edit: impl FnOnce(&mut DesiredSections)) {
@@ -344,7 +360,8 @@ async fn beside_another_program_that_sets_mig_nothing_is_reconciled_and_a_person
     };
     assert!(condition().is_some_and(|message| message.contains(&format!("systemctl disable --now {unit}"))));
     assert_eq!(bench.jobs("mig-layout"), 0);
-    let layout = MigLayoutRequest { gpu, layout: "1g.10gb".to_owned(), replace_foreign: false };
+    let layout =
+        MigLayoutRequest { gpu, layout: "1g.10gb".to_owned(), replace_foreign: false, confirm_within_ms: None };
     let id = bench.handle.submit(root(Command::Change(Change::MigLayout(layout)))).await.unwrap();
     let job = bench.handle.end_of(id).await.unwrap();
     assert!(job.result.is_some_and(|result| result.is_ok()), "what an administrator orders is done");
@@ -363,6 +380,67 @@ async fn beside_another_program_that_sets_mig_nothing_is_reconciled_and_a_person
     bench.clock.advance(400_000);
     bench.until_applied(2).await;
     assert_eq!(condition(), None);
+}
+
+#[tokio::test]
+async fn what_waits_for_workspaces_names_their_containers_and_forces_them_by_policy_only() {
+    let mut description = sim::load("hgx-h100").unwrap();
+    description.gpus.iter_mut().for_each(|gpu| gpu.processes.clear());
+    let host = SimHost::new(description).unwrap();
+    let gpu = at("0000:1b:00.0");
+    host.change(|state| state.change_mig(gpu, |mig| (mig.current, mig.pending) = (MigMode::Enabled, MigMode::Enabled)));
+    let bench = Bench::start_on(host, Disk::default(), DesiredState::default(), Settings::default()).await;
+    let allow = |stop_workspaces: bool| {
+        let text = format!(
+            "[manager]\nmig = true\nchanges_per_minute = 60\n[host.mig]\nchanges_per_minute = 60\nstop_workspaces = \
+             {stop_workspaces}"
+        );
+        bench.policy.send_replace(Arc::new(read("p", &text).unwrap()));
+    };
+    allow(false);
+    let wish = |profile: &str, apply| {
+        let of = GpuMatch { bdf: Some(gpu), ..GpuMatch::default() };
+        let layout = Desired::Value(vec![Wish { profile: profile.to_owned(), start: None, count: 1 }]);
+        vec![GpuEntry { of, mig: DesiredMig { mode: Desired::Absent, layout, apply }, ..GpuEntry::default() }]
+    };
+    bench.wish(1, |wishes| wishes.gpus = wish("3g.40gb", Desired::Absent));
+    bench.until_applied(1).await;
+    let holder = |container: Option<&str>| Holder {
+        pid: None,
+        command: None,
+        unit: None,
+        container: container.map(str::to_owned),
+        address: Some(gpu),
+        instance: Some(MigPlace {
+            gpu_instance: bench.host.state().mig[&gpu].instances[0].id,
+            compute_instance: Some(0),
+        }),
+        hold: Hold::ContainerDevice { device: "MIG-a".to_owned() },
+    };
+    let hold = |holders: Vec<Holder>| bench.host.change(|state| state.open.insert(gpu, holders));
+    let leave = || bench.publisher.mig_leaves().borrow().get(&gpu).cloned();
+    let path = "gpus[0000:1b:00.0].mig";
+    hold(vec![holder(Some("0123456789ab"))]);
+    for (revision, apply, stops) in [
+        (2, Desired::Value(MigApply::WhenIdle), None),
+        (3, Desired::Value(MigApply::Drain), Some(false)),
+        (4, Desired::Value(MigApply::Force), None),
+    ] {
+        bench.clock.advance(400_000);
+        bench.wish(revision, |wishes| wishes.gpus = wish("7g.80gb", apply));
+        let code = if revision == 4 { "denied_by_local_policy" } else { "in_use_not_wanted" };
+        bench.until_code(path, code).await;
+        bench.until("the leave", |_| leave().map(|leave| leave.stops) == stops).await;
+    }
+    allow(true);
+    let by_manager = || leave().is_some_and(|leave| leave.stops && leave.by == model::policy::Requester::Manager);
+    bench.until("it may now", |_| by_manager()).await;
+    assert_eq!(leave().unwrap().holders, [Some("0123456789ab".to_owned())]);
+    // What the workspace had is free: it is changed, and nobody has to give way any more.
+    hold(Vec::new());
+    bench.clock.advance(400_000);
+    bench.until_applied(4).await;
+    assert_eq!(leave(), None);
 }
 
 #[tokio::test]

@@ -23,8 +23,9 @@ use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::workspace::DesiredRun;
 use model::workspace_life::{
-    CgroupFigures, ContainerUse, ContainerUseAsked, NetworkCounters, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook,
-    WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook, WorkspaceState, WorkspacesRecord, WorkspacesState,
+    CgroupFigures, ContainerUse, ContainerUseAsked, MigLeave, NetworkCounters, WorkspaceAsk, WorkspaceDeed,
+    WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook, WorkspaceState, WorkspacesRecord,
+    WorkspacesState,
 };
 use sim::{SimHost, SimLedger};
 use std::collections::BTreeMap;
@@ -328,6 +329,38 @@ async fn after_a_change_of_the_driver_nothing_gets_a_gpu_before_the_host_was_loo
         bench.until(|state| is(state, id, WorkspaceState::Running)).await;
     }
     bench.cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workspace_gives_way_to_a_change_of_mig_and_is_created_again_after_it() {
+    let bench = Bench::new();
+    bench.start();
+    bench.set("w1").await.unwrap();
+    let state = bench.until(|state| is(state, "w1", WorkspaceState::Running)).await;
+    let (container, uuid) = (state.workspaces[0].container.clone().unwrap(), state.workspaces[0].gpus[0].clone());
+    let host = bench.publisher.shown().borrow().clone();
+    let has = |gpu: &&model::observation::Gpu| {
+        let driver = gpu.driver.as_ref();
+        driver.and_then(|driver| driver.uuid.known()).is_some_and(|known| known.to_string() == uuid)
+    };
+    let gpu = host.gpus.iter().find(has).unwrap().pci.address;
+    let leave = |stops| {
+        let holders = vec![Some(container.short().to_owned())];
+        let by = model::policy::Requester::Local;
+        let leave = MigLeave { why: "MIG waits".to_owned(), holders, by, stops };
+        bench.publisher.show_mig_leaves([(gpu, leave)].into());
+    };
+    leave(false);
+    sleep(Duration::from_secs(600)).await;
+    assert!(is(&bench.publisher.workspaces().borrow(), "w1", WorkspaceState::Running), "it is waited for");
+    leave(true);
+    // It gets another GPU, as long as this one waits.
+    let state = bench
+        .until(|state| {
+            is(state, "w1", WorkspaceState::Running) && state.workspaces[0].container.as_ref() != Some(&container)
+        })
+        .await;
+    assert_ne!(state.workspaces[0].gpus, [uuid]);
 }
 
 /// A host on which no look at GPUs ever ends.

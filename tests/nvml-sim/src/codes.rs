@@ -7,6 +7,8 @@ use nvml_wrapper_sys::bindings::nvmlReturn_t;
 pub const INVALID_ARGUMENT: Code = Code(2);
 /// Not supported.
 pub const NOT_SUPPORTED: Code = Code(3);
+/// No permission.
+pub const NO_PERMISSION: Code = Code(4);
 /// Not found.
 pub const NOT_FOUND: Code = Code(6);
 /// Insufficient size.
@@ -25,7 +27,7 @@ pub struct Code(pub nvmlReturn_t);
 pub const fn of_absence(why: &Absence) -> Code {
     match why {
         Absence::None | Absence::NotSupported => NOT_SUPPORTED,
-        Absence::NoPermission => Code(4),
+        Absence::NoPermission => NO_PERMISSION,
         Absence::NotReported => Code(13),
         Absence::GpuLost => Code(15),
         Absence::ResetRequired => Code(16),

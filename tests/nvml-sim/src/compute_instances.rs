@@ -6,7 +6,7 @@ use crate::device::{gpu_handle, place};
 use crate::gpu_instances::{instance_of, major, mig, name_of, of_version, profile_of};
 use crate::handle::{Handle, Kind};
 use crate::library::Library;
-use crate::shared::change;
+use crate::shared::{MIG_CONFIG, change, may};
 use model::driver::DriverGpu;
 use nvml_wrapper_sys::bindings::{
     nvmlComputeInstance_t, nvmlComputeInstanceInfo_t, nvmlComputeInstancePlacement_t, nvmlComputeInstanceProfileInfo_t,
@@ -71,6 +71,7 @@ crate::nvml! {
         let (slices, _, _) = listed(library, instance, profile, 0)?;
         let (gpu, one) = instance_of(library, instance)?;
         let within = one.id;
+        may(library, MIG_CONFIG)?;
         let id = change(library, gpu.address, |mig| mig.create_compute(within, slices))?;
         // SAFETY: as the function's contract.
         unsafe { put(compute, handle(library, gpu, within, id)?) }
@@ -80,6 +81,7 @@ crate::nvml! {
     fn nvmlComputeInstanceDestroy(library, compute: nvmlComputeInstance_t) {
         let (gpu, one, found) = compute_of(library, compute)?;
         let (within, id) = (one.id, found.id);
+        may(library, MIG_CONFIG)?;
         change(library, gpu.address, |mig| mig.destroy_compute(within, id))
     }
 
@@ -87,6 +89,7 @@ crate::nvml! {
     fn nvmlGpuInstanceGetComputeInstances(library, instance: nvmlGpuInstance_t, profile: c_uint, computes: *mut nvmlComputeInstance_t, count: *mut c_uint) {
         let (slices, _, _) = listed(library, instance, profile, 0)?;
         let (gpu, one) = instance_of(library, instance)?;
+        may(library, MIG_CONFIG)?;
         if computes.is_null() {
             return Err(INVALID_ARGUMENT);
         }

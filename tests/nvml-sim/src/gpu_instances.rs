@@ -5,7 +5,7 @@ use crate::codes::{Code, INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED, VERSION_MIS
 use crate::device::{gpu, gpu_handle, place};
 use crate::handle::{Handle, Kind};
 use crate::library::Library;
-use crate::shared::change;
+use crate::shared::{MIG_CONFIG, change, may};
 use model::driver::{DriverGpu, MigMode};
 use model::mig::GpuProfile;
 use nvml_wrapper_sys::bindings::{
@@ -74,6 +74,7 @@ crate::nvml! {
     /// How many more instances of a profile fit now.
     fn nvmlDeviceGetGpuInstanceRemainingCapacity(library, device: nvmlDevice_t, profile: c_uint, count: *mut c_uint) {
         let gpu = gpu(library, device)?;
+        may(library, MIG_CONFIG)?;
         let name = &by_id(library, gpu, profile)?.profile;
         let more = mig(library, gpu)?.remaining(name).map_err(|error| Code(error.code()))?;
         // SAFETY: as the function's contract.
@@ -113,6 +114,7 @@ crate::nvml! {
     fn nvmlGpuInstanceDestroy(library, instance: nvmlGpuInstance_t) {
         let (gpu, found) = instance_of(library, instance)?;
         let id = found.id;
+        may(library, MIG_CONFIG)?;
         change(library, gpu.address, |mig| mig.destroy_gpu(id))
     }
 
@@ -120,6 +122,7 @@ crate::nvml! {
     fn nvmlDeviceGetGpuInstances(library, device: nvmlDevice_t, profile: c_uint, instances: *mut nvmlGpuInstance_t, count: *mut c_uint) {
         let gpu = gpu(library, device)?;
         let profile = by_id(library, gpu, profile)?;
+        may(library, MIG_CONFIG)?;
         if instances.is_null() {
             return Err(INVALID_ARGUMENT);
         }
@@ -230,6 +233,7 @@ unsafe fn create(
     start: u32,
     instance: *mut nvmlGpuInstance_t,
 ) -> Result<(), Code> {
+    may(library, MIG_CONFIG)?;
     let id = change(library, gpu.address, |mig| mig.create_gpu(profile, start))?;
     // SAFETY: as the function's contract.
     unsafe { put(instance, handle(library, gpu, id)?) }

@@ -6,7 +6,8 @@
 //! driver lacks: callers get `FunctionNotFound` from the dynamic linker.
 //!
 //! What calls change of MIG is in `mig-state.json` beside the description (or where `GPUHOSTD_SIM_MIG_STATE` says) for all processes;
-//! once that file is there, it counts in place of the description. Where `mig-state.calls` is beside it, each call adds a line.
+//! once that file is there, it counts in place of the description. Where `mig-state.calls` is beside it, each call adds a line. Where
+//! `mig-config` or `sys-admin` is beside it, who cannot open that may not change layouts, or the mode.
 
 pub mod answer;
 pub mod codes;

@@ -4,7 +4,7 @@ use crate::answer::{known, put};
 use crate::codes::{Code, INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED};
 use crate::device::{Target, gpu, gpu_handle, mig_handle, place, target};
 use crate::library::Library;
-use crate::shared::change;
+use crate::shared::{SYS_ADMIN, change, may};
 use model::driver::{DriverGpu, DriverMig, MigMode};
 use nvml_wrapper_sys::bindings::{nvmlDevice_t, nvmlDeviceAttributes_t, nvmlReturn_t};
 use std::ffi::c_uint;
@@ -33,6 +33,7 @@ crate::nvml! {
             1 => MigMode::Enabled,
             _ => return Err(INVALID_ARGUMENT),
         };
+        may(library, SYS_ADMIN)?;
         let activation = change(library, gpu.address, |mig| mig.set_mode(to))?;
         // SAFETY: as the function's contract.
         unsafe { put(status, activation.map_or_else(|error| error.code(), |()| 0)) }

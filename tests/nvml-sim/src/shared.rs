@@ -3,7 +3,7 @@
 //! It is written whole by rename under a lock file of its own. Where a file `mig-state.calls` is beside it, each call of the library
 //! adds a line with the function's name.
 
-use crate::codes::{Code, UNKNOWN};
+use crate::codes::{Code, NO_PERMISSION, UNKNOWN};
 use crate::library::Library;
 use model::PciAddress;
 use sim::mig::{MigCallError, SimMig};
@@ -41,6 +41,23 @@ pub fn read(path: &Path) -> io::Result<Option<MigOnHost>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What a process has to be able to open to change layouts and to list all instances: the driver's capability `mig/config`.
+pub const MIG_CONFIG: &str = "mig-config";
+/// What stands for CAP_SYS_ADMIN, which the mode needs.
+pub const SYS_ADMIN: &str = "sys-admin";
+
+/// Whether the process may do it: a file of that name beside the state has to open. Where none is there, everybody may.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn may(library: &Library, what: &str) -> Result<(), Code> {
+    let path = library.state.with_file_name(what);
+    if fs::symlink_metadata(&path).is_err() {
+        return Ok(());
+    }
+    File::open(&path).map(drop).map_err(|_| NO_PERMISSION)
 }
 
 /// Changes MIG of a GPU for all processes.

@@ -24,7 +24,7 @@ pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
         let happened = match to_do {
             Effect::Journal(entry) => Event::Journaled(put(&**journal, &entry).await),
             Effect::Forget => {
-                if let Some(owned) = owned.filter(|_| machine.is_committing()) {
+                if let Some(owned) = owned.filter(|_| machine.is_committing() && machine.entry().settles_owned()) {
                     remember(&**journal, &owned_after(owned, machine.entry())).await;
                 }
                 let name = machine.entry().name();
@@ -48,7 +48,7 @@ pub(super) fn owned_after(owned: &MigOwned, entry: &Entry) -> MigOwned {
 
 /// Writes down which MIG instances are ours. Where that fails the change is done all the same: after a restart they count as
 /// foreign, and are left alone.
-async fn remember<J: JournalPort>(journal: &J, owned: &MigOwned) {
+pub(super) async fn remember<J: JournalPort>(journal: &J, owned: &MigOwned) {
     let failed = match owned.encode() {
         Ok(document) => journal.put(&owned.name(), document).await.map_err(|fault| fault.to_string()),
         Err(fault) => Err(fault.to_string()),

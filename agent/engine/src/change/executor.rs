@@ -1,28 +1,31 @@
 //! Admits changes and concludes them: it keeps lanes, records, rates and ids. What an admitted change does is in `task.rs`.
 
+use super::change_end::{Ended, Left};
 use super::drive::owned_after;
 use super::lanes::Lanes;
+use super::mig_confirmation::MigConfirmation;
 use super::ports::ChangePorts;
 use super::rate::Rates;
 use super::records::Records;
-use super::task::{Confirmation, Ended, Left, Task, Work};
+use super::task::{Confirmation, Task, Work};
 use super::unread::Guarded;
-use crate::command::{Actor, Origin, Overdue, refused};
+use crate::command::{Actor, Origin, Overdue, Unconfirmed, refused};
 use crate::jobs::JobEnd;
 use crate::observer::{AFTER_A_CHANGE, Ask};
 use crate::publish::Publisher;
 use model::blocker::Blocker;
 use model::change::{Change, ChangeId, Entry, Unread, listed};
 use model::message::Message;
-use model::mig::MigOwned;
+use model::mig::{MigOwned, MigTakeBackRequest};
 use model::observation::HostObservation;
 use model::passthrough::bounds_of;
-use model::plan::{Bounds, MigTarget, Subject, Target};
+use model::plan::{Bounds, Former, MigTarget, Subject, Target};
 use model::policy::Policy;
 use model::ports::{ActPort, Clock, JournalPort};
 use model::refusal::Refusal;
 use model::time::{BootMillis, Now};
 use model::{JobId, PciAddress};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -61,7 +64,8 @@ pub(crate) struct ChangeExecutor<A, J, K> {
     rates: Rates,
     /// The number of the last change: the journal holds none that is higher.
     pub(super) last_number: u64,
-    undo_not_before: BootMillis,
+    /// Changes that could not be undone when they should have been are tried again then.
+    undo_not_before: BTreeMap<ChangeId, BootMillis>,
 }
 
 impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
@@ -79,7 +83,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             lanes: Lanes::default(),
             rates: Rates::default(),
             last_number: 0,
-            undo_not_before: BootMillis(0),
+            undo_not_before: BTreeMap::new(),
         }
     }
 
@@ -95,7 +99,14 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     /// The record of the MIG instances that are ours, of a change of MIG; an empty one where there is none.
     pub(super) fn owned_by(&self, bounds: &Bounds) -> Option<MigOwned> {
         let Target::Mig(MigTarget { uuid, .. }) = &bounds.target else { return None };
-        let known = self.records.borrow().owned(uuid).cloned();
+        let known = self.records.borrow().owned(uuid);
+        Some(known.unwrap_or_else(|| MigOwned::none(uuid.clone(), self.ports.boot_id.clone())))
+    }
+
+    /// The same without a change on trial.
+    pub(super) fn settled_by(&self, bounds: &Bounds) -> Option<MigOwned> {
+        let Target::Mig(MigTarget { uuid, .. }) = &bounds.target else { return None };
+        let known = self.records.borrow().settled(uuid).cloned();
         Some(known.unwrap_or_else(|| MigOwned::none(uuid.clone(), self.ports.boot_id.clone())))
     }
 
@@ -106,23 +117,42 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         }
     }
 
-    /// When the next binding has to be taken back that nobody has confirmed.
+    /// When the next change has to be undone that nobody has confirmed.
     pub(crate) fn undo_at(&self) -> Option<BootMillis> {
-        self.records.borrow().next_unconfirmed().map(|(until, _)| until.max(self.undo_not_before))
+        self.next_unconfirmed().map(|(until, _)| until)
     }
 
-    /// The binding that has to be taken back now: one that nobody has confirmed in time. Where it cannot be taken back it comes
-    /// again after [`RETRY_UNDO_MS`].
+    fn next_unconfirmed(&self) -> Option<(BootMillis, Entry)> {
+        let not_before = |id| self.undo_not_before.get(&id).copied().unwrap_or_default();
+        let records = self.records.borrow();
+        let all = records.unconfirmed().map(|(until, entry)| (until.max(not_before(entry.id)), entry));
+        all.min_by_key(|(until, _)| *until).map(|(until, entry)| (until, entry.clone()))
+    }
+
+    /// The change that has to be undone now: one that nobody has confirmed in time. Where it cannot be undone it comes again after
+    /// [`RETRY_UNDO_MS`].
     pub(crate) fn overdue(&mut self) -> Option<Overdue> {
         let now = self.ports.clock.boot_now();
-        let gpu = {
-            let records = self.records.borrow();
-            let (until, entry) = records.next_unconfirmed()?;
-            entry.subject().gpu().filter(|_| until.max(self.undo_not_before) <= now)?
+        let (_, entry) = self.next_unconfirmed().filter(|(until, _)| *until <= now)?;
+        self.undo_not_before.retain(|_, until| *until > now);
+        self.undo_not_before.insert(entry.id, now.plus(RETRY_UNDO_MS));
+        let gpu = entry.subject().gpu()?;
+        let bounds = entry.plan.bounds;
+        let (what, undo) = match (&bounds.target, entry.before) {
+            (Target::Mig(_), Former::Mig(home)) => {
+                let act = entry.operation;
+                ("change of MIG", Unconfirmed::Mig(Box::new(MigTakeBackRequest { gpu, act, bounds, home })))
+            }
+            (Target::Functions(_) | Target::Mig(_), Former::Functions(_) | Former::Mig(_)) => {
+                ("binding", Unconfirmed::Binding(gpu))
+            }
         };
-        self.undo_not_before = now.plus(RETRY_UNDO_MS);
-        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "the binding of {gpu} was not confirmed in time; the GPU is being released");
-        Some(Overdue(gpu))
+        tracing::warn!(
+            message_id = Message::ChangeNotConfirmed.id(),
+            gpu_bdf = %gpu,
+            "the {what} of {gpu} was not confirmed in time and is being undone"
+        );
+        Some(Overdue(undo))
     }
 
     /// Takes a change in: its lanes are taken when this returns, and given back by [`ChangeExecutor::conclude`].
@@ -136,7 +166,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         let bounds = change.bounds(&self.observation.borrow())?;
         self.must_be_read(&bounds)?;
         let too_often = self.must_keep_to_the_terms(&change, is_dry_run, actor)?;
-        let record = self.records.borrow().at(&bounds).cloned();
+        let record = self.record_of(&change, &bounds)?;
         must_have_the_lanes_of(record.as_ref(), &bounds)?;
         self.lanes.take(&bounds.lanes)?;
         let id = record.as_ref().map_or_else(|| self.next_id(), |record| record.id);
@@ -172,6 +202,36 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         self.lanes.take(&under_way.bounds.lanes)?;
         let confirmation = Confirmation { gpu, record: Box::new(record) };
         Ok(Admitted { work: Work::Confirm(confirmation, self.ports.clone()), under_way })
+    }
+
+    /// The record that a change goes on from. A change of MIG on trial is undone or confirmed before the GPU is changed in another way:
+    /// what it returns to would be another state.
+    fn record_of(&self, change: &Change, bounds: &Bounds) -> Result<Option<Entry>, Refusal> {
+        let records = self.records.borrow();
+        let on_trial = bounds.target.functions().iter().find_map(|gpu| records.mig_on_trial(*gpu));
+        let Some(entry) = on_trial else { return Ok(records.at(bounds).cloned()) };
+        if matches!(change, Change::MigTakeBack(_)) && entry.unconfirmed_until().is_some() {
+            return Ok(Some(entry.clone()));
+        }
+        let address = entry.subject().gpu().map_or_else(|| "ADDRESS".to_owned(), |gpu| gpu.to_string());
+        let why = format!(
+            "{} was changed on trial; confirm that first (`gpuhostctl mig confirm {address}`), or wait until it is undone",
+            entry.subject()
+        );
+        Err(Refusal::Busy { why })
+    }
+
+    /// Takes in that a change of MIG is confirmed.
+    pub(crate) fn admit_mig_confirmation(&mut self, gpu: PciAddress) -> Result<Admitted<A, J, K>, Refusal> {
+        let record = self.records.borrow().mig_on_trial(gpu).cloned();
+        let nothing =
+            || Refusal::Conflict { why: format!("no change of MIG of {gpu} is on trial: there is nothing to confirm") };
+        let record = record.ok_or_else(nothing)?;
+        let under_way = UnderWay { bounds: record.plan.bounds.clone(), id: record.id };
+        let owned = self.settled_by(&under_way.bounds);
+        self.lanes.take(&under_way.bounds.lanes)?;
+        let confirmation = MigConfirmation { gpu, record: Box::new(record), owned };
+        Ok(Admitted { work: Work::ConfirmMig(confirmation, self.ports.clone()), under_way })
     }
 
     const fn next_id(&mut self) -> ChangeId {
@@ -214,6 +274,10 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     pub(crate) fn conclude(&mut self, under_way: UnderWay, ended: Ended) -> JobEnd {
         let UnderWay { bounds, id } = under_way;
         let now = self.now();
+        let is_overdue = self.records.borrow().is_mig_overdue(id, now.boot);
+        if let Some(why) = ended.end.as_ref().err().filter(|_| is_overdue).map(ToString::to_string) {
+            self.publisher.note(|records| records.keep_not_undone(id, why));
+        }
         if ended.is_made {
             self.rates.count(bounds.subject, now.boot);
         }

@@ -1,8 +1,10 @@
 //! Changes of the host: each is admitted to its lanes, planned, driven to its end in a task of its own, and concluded.
 
+mod change_end;
 mod drive;
 mod executor;
 mod lanes;
+mod mig_confirmation;
 mod overlay;
 mod ports;
 mod rate;
@@ -19,8 +21,9 @@ pub use ports::ChangePorts;
 pub use records::Records;
 pub use recover::RECOVER_WITHIN_MS;
 
+pub(crate) use change_end::Ended;
 pub(crate) use executor::{Admitted, ChangeExecutor, ExecutorParts, UnderWay};
-pub(crate) use task::{Ended, refused as refusal_of_act};
+pub(crate) use task::refused as refusal_of_act;
 
 /// MESSAGE_ID of the audit record of a change that is about to be made: actor, job, GPU and plan.
 pub const MESSAGE_CHANGE_BEGAN: &str = Message::ChangeBegan.id();

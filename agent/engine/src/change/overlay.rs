@@ -5,13 +5,13 @@ use model::blocker::Blocker;
 use model::change::{Entry, Phase, Unread};
 use model::condition::{Condition, ConditionStatus};
 use model::judge::decide;
-use model::mig::{MigListed, MigOwned, PlacedMig};
+use model::mig::{MigListed, PlacedMig};
 use model::observation::{CauseLink, ChainLink, Gpu, HostObservation, StandingChange};
 use model::passthrough::bounds_of;
 
 /// The observation as everybody is to see it: GPUs that are being changed are `transitioning`, those whose change could not be
-/// undone, or whose record cannot be read, `quarantined`; `standing` and the conditions `gpu_quarantined` and
-/// `passthrough_unconfirmed` stand among the conditions.
+/// undone, or whose record cannot be read, `quarantined`; `standing` and the conditions `gpu_quarantined`,
+/// `passthrough_unconfirmed` and `mig_unconfirmed` are among the conditions.
 #[must_use]
 pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]) -> HostObservation {
     let mut shown = seen.clone();
@@ -22,8 +22,8 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
         gpu.change = if unread.is_some() { StandingChange::Quarantined } else { change(gpu, records) };
         if records.given(gpu.pci.address).is_some() {
             name_the_way_back(gpu);
-            gpu.confirm_before = records.confirm_before(gpu.pci.address);
         }
+        gpu.confirm_before = records.confirm_before(gpu.pci.address);
         if let Some(why) = records.of(gpu.pci.address).and_then(why_quarantined) {
             name_the_quarantine(gpu, &Blocker::Quarantined { why: why.to_owned() });
         }
@@ -35,6 +35,7 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
     shown.conditions.extend(standing.iter().cloned());
     shown.conditions.extend(quarantined(records));
     shown.conditions.extend(unconfirmed(records));
+    shown.conditions.extend(mig_unconfirmed(records));
     shown.conditions.sort_by(|one, other| one.kind.cmp(&other.kind));
     shown
 }
@@ -44,7 +45,7 @@ fn mig_places(gpu: &Gpu, seen: &HostObservation, records: &Records) -> Option<Ve
     let driver = gpu.driver.as_ref()?;
     let uuid = driver.uuid.known()?;
     let listed = MigListed::in_sample(driver, seen.host.stack.module_load.get())?;
-    let owned = records.owned(uuid).map(MigOwned::places).unwrap_or_default();
+    let owned = records.owned(uuid).map(|owned| owned.places()).unwrap_or_default();
     let places = records.places(uuid).filter(|places| places.hold_for(&listed))?;
     Some(places.owned(&owned))
 }
@@ -90,7 +91,8 @@ fn why_quarantined(entry: &Entry) -> Option<&str> {
 
 /// Anyone who comes by must see what will happen without anybody doing anything.
 fn unconfirmed(records: &Records) -> Option<Condition> {
-    let waiting: Vec<&Entry> = records.all().filter(|entry| entry.unconfirmed_until().is_some()).collect();
+    let waiting: Vec<&Entry> =
+        records.unconfirmed().map(|(_, entry)| entry).filter(|entry| !entry.is_mig_on_trial()).collect();
     let since = waiting.iter().map(|entry| entry.began_at).min()?;
     let each: Vec<String> = waiting.iter().map(|entry| entry.subject().to_string()).collect();
     Some(Condition {
@@ -101,6 +103,27 @@ fn unconfirmed(records: &Records) -> Option<Condition> {
             "given to a virtual machine on trial: unless confirmed (gpuhostctl passthrough confirm ADDRESS), taken back at \
              the time that `gpuhostctl gpus` shows: {}",
             each.join(", ")
+        ),
+        since,
+    })
+}
+
+/// The same of changes of MIG, with what keeps those whose time is over.
+fn mig_unconfirmed(records: &Records) -> Option<Condition> {
+    let waiting: Vec<&Entry> = records.all().filter(|entry| entry.is_mig_on_trial()).collect();
+    let since = waiting.iter().map(|entry| entry.began_at).min()?;
+    let each = waiting.iter().map(|entry| match records.not_undone(entry.id) {
+        Some(why) => format!("{} (its time is over, and it could not be undone yet: {why})", entry.subject()),
+        None => entry.subject().to_string(),
+    });
+    Some(Condition {
+        kind: "mig_unconfirmed".to_owned(),
+        status: ConditionStatus::True,
+        reason: "not_confirmed_yet".to_owned(),
+        message: format!(
+            "changed on trial: unless confirmed (gpuhostctl mig confirm ADDRESS), undone at the time that `gpuhostctl gpus` \
+             shows, or as soon as nothing uses what would be destroyed: {}",
+            each.collect::<Vec<String>>().join(", ")
         ),
         since,
     })

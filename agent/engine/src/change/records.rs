@@ -2,7 +2,7 @@
 
 use model::change::{ChangeId, Entry, Unread};
 use model::mig::{MigOwned, MigPlaced};
-use model::plan::Bounds;
+use model::plan::{Bounds, Postcondition, Target};
 use model::stack::DriverLoad;
 use model::time::{BootMillis, Now, UnixMillis};
 use model::{GpuUuid, PciAddress};
@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Records {
     /// Entries that outlive their change.
     entries: BTreeMap<ChangeId, Entry>,
+    /// Why those could not be undone yet whose time is over.
+    not_undone: BTreeMap<ChangeId, String>,
     /// When those are undone that nobody has confirmed, on the wall clock as it was when the record was kept.
     undone_at: BTreeMap<ChangeId, UnixMillis>,
     /// Functions of changes that are under way.
@@ -30,10 +32,17 @@ pub struct Records {
 }
 
 impl Records {
-    /// The record of a GPU.
+    /// The record of a GPU. A change of MIG on trial is none: the GPU is used as before.
     #[must_use]
     pub fn of(&self, gpu: PciAddress) -> Option<&Entry> {
-        self.entries.values().find(|entry| entry.plan.bounds.target.functions().contains(&gpu))
+        let is_of = |entry: &&Entry| entry.plan.bounds.target.functions().contains(&gpu) && !entry.is_mig_on_trial();
+        self.entries.values().find(is_of)
+    }
+
+    /// The change of MIG of a GPU that is not confirmed, or whose confirmation is not closed.
+    #[must_use]
+    pub fn mig_on_trial(&self, gpu: PciAddress) -> Option<&Entry> {
+        self.entries.values().find(|entry| entry.is_mig_on_trial() && entry.subject().gpu() == Some(gpu))
     }
 
     /// The record of what is within these bounds.
@@ -43,7 +52,7 @@ impl Records {
             let has = |gpu| entry.plan.bounds.target.functions().contains(&gpu);
             entry.subject() == bounds.subject || bounds.subject.gpu().is_some_and(has)
         };
-        self.entries.values().find(is_of)
+        self.entries.values().filter(|entry| !entry.is_mig_on_trial()).find(is_of)
     }
 
     /// The record by which a GPU is given away.
@@ -55,7 +64,25 @@ impl Records {
     /// When a GPU is taken back unless somebody confirms before that it is given away.
     #[must_use]
     pub fn confirm_before(&self, gpu: PciAddress) -> Option<UnixMillis> {
-        self.undone_at.get(&self.of(gpu)?.id).copied()
+        self.undone_at.get(&self.of(gpu).or_else(|| self.mig_on_trial(gpu))?.id).copied()
+    }
+
+    /// That entry is of a change of MIG whose time is over.
+    #[must_use]
+    pub fn is_mig_overdue(&self, id: ChangeId, now: BootMillis) -> bool {
+        let entry = self.entries.get(&id).filter(|entry| entry.is_mig_on_trial());
+        entry.and_then(Entry::unconfirmed_until).is_some_and(|until| until <= now)
+    }
+
+    /// Why a change whose time is over could not be undone yet.
+    #[must_use]
+    pub fn not_undone(&self, id: ChangeId) -> Option<&str> {
+        self.not_undone.get(&id).map(String::as_str)
+    }
+
+    /// A change whose time is over could not be undone, for this reason.
+    pub fn keep_not_undone(&mut self, id: ChangeId, why: String) {
+        self.not_undone.insert(id, why);
     }
 
     /// Keeps what a change left, in place of what was there.
@@ -69,7 +96,10 @@ impl Records {
         }
         match left {
             Some(entry) => self.entries.insert(id, entry),
-            None => self.entries.remove(&id),
+            None => {
+                self.not_undone.remove(&id);
+                self.entries.remove(&id)
+            }
         };
     }
 
@@ -89,13 +119,9 @@ impl Records {
         self.under_way.contains(&address)
     }
 
-    /// The next binding that nobody has confirmed, with the time at which it is undone.
-    #[must_use]
-    pub fn next_unconfirmed(&self) -> Option<(BootMillis, &Entry)> {
-        self.entries
-            .values()
-            .filter_map(|entry| Some((entry.unconfirmed_until()?, entry)))
-            .min_by_key(|(until, _)| *until)
+    /// The changes that nobody has confirmed, each with the time at which it is undone.
+    pub fn unconfirmed(&self) -> impl Iterator<Item = (BootMillis, &Entry)> {
+        self.entries.values().filter_map(|entry| Some((entry.unconfirmed_until()?, entry)))
     }
 
     /// Documents of the journal that could not be read: what they may be about stays as it is until the daemon starts again.
@@ -115,9 +141,23 @@ impl Records {
         self.unread.iter().find(|unread| unread.held.names(bounds))
     }
 
-    /// The MIG instances of a GPU that gpuhostd has created; `None` = none were recorded.
+    /// The MIG instances of a GPU that gpuhostd has created, those of a change on trial included; `None` = none were recorded.
     #[must_use]
-    pub fn owned(&self, gpu: &GpuUuid) -> Option<&MigOwned> {
+    pub fn owned(&self, gpu: &GpuUuid) -> Option<MigOwned> {
+        let settled = self.settled(gpu).cloned();
+        let is_of = |entry: &&Entry| {
+            let Target::Mig(target) = &entry.plan.bounds.target else { return false };
+            entry.is_mig_on_trial() && target.uuid == *gpu
+        };
+        let Some(entry) = self.entries.values().find(is_of) else { return settled };
+        let Postcondition::Mig(on_trial) = &entry.plan.postcondition else { return settled };
+        let settled = settled.unwrap_or_else(|| MigOwned::none(gpu.clone(), entry.boot_id.clone()));
+        Some(settled.after(on_trial, &entry.boot_id))
+    }
+
+    /// The same without a change on trial: what returns after a boot.
+    #[must_use]
+    pub fn settled(&self, gpu: &GpuUuid) -> Option<&MigOwned> {
         self.owned.get(gpu)
     }
 

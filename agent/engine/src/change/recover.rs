@@ -1,7 +1,7 @@
 //! What is done at the start about the journal that an earlier run of the daemon left.
 
 use super::MESSAGE_CHANGE_RECOVERED;
-use super::drive::drive;
+use super::drive::{drive, owned_after, remember};
 use super::executor::ChangeExecutor;
 use super::unread;
 use model::change::{AtStart, ChangeMachine, Entry, Outcome, Phase, Unread, at_start, sort_out};
@@ -79,6 +79,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
                 }
             }
             AtStart::Keep | AtStart::Await(_) => self.remember(id, Some(entry)),
+            AtStart::Close => self.close(entry).await,
             AtStart::Restore => {
                 let ports = self.ports.clone();
                 let machine = ChangeMachine::recover(entry.clone(), ports.clock.boot_now());
@@ -95,11 +96,33 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         }
     }
 
+    /// A change of MIG that was confirmed: whose the instances are is written down, and its entry is removed.
+    async fn close(&mut self, entry: Entry) {
+        if let Some(owned) = self.settled_by(&entry.plan.bounds) {
+            let owned = owned_after(&owned, &entry);
+            remember(&*self.ports.journal, &owned).await;
+            self.publisher.note(|records| records.own(owned));
+        }
+        let (name, id) = (entry.name(), entry.id);
+        match self.ports.journal.remove(&name).await {
+            Ok(()) => self.remember(id, None),
+            Err(fault) => {
+                tracing::warn!(
+                    message_id = Message::ChangeEntryStays.id(),
+                    "the journal entry {name} of a change that was confirmed could not be removed: {fault}"
+                );
+                self.remember(id, Some(entry));
+            }
+        }
+    }
+
     fn recovered(&mut self, entry: Entry, ended: Option<(Outcome, ChangeMachine)>) {
         let (name, id, subject) = (entry.name(), entry.id, entry.subject());
         let stuck = match ended {
             Some((Outcome::Done, machine)) => {
-                self.own(machine.entry());
+                if machine.entry().settles_owned() {
+                    self.own(machine.entry());
+                }
                 return self.remember(id, None);
             }
             Some((Outcome::Restored(_) | Outcome::Untouched(_), machine)) => {

@@ -1,12 +1,14 @@
 //! One admitted change from a fresh look to its end: refused, planned only, or made. Also the confirmation of one.
 
+use super::change_end::{Ended, Left, as_outcome};
 use super::drive::{drive, owned_after, put};
+use super::mig_confirmation::MigConfirmation;
 use super::ports::ChangePorts;
 use super::unread::Guarded;
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
 use crate::command::{Actor, refused as blocked};
 use crate::job::JobOutcome;
-use crate::jobs::{JobEnd, JobTable};
+use crate::jobs::JobTable;
 use crate::observer::{Ask, FOR_A_PLAN, look};
 use model::blocker::Blocker;
 use model::change::{
@@ -32,6 +34,8 @@ pub(crate) enum Work<A, J, K> {
     Change(Box<Task>, ChangePorts<A, Guarded<J>, K>),
     /// Writes down that a change is confirmed.
     Confirm(Confirmation, ChangePorts<A, Guarded<J>, K>),
+    /// The same of a change of MIG.
+    ConfirmMig(MigConfirmation, ChangePorts<A, Guarded<J>, K>),
 }
 
 /// One change that was admitted.
@@ -70,53 +74,13 @@ pub(crate) struct Confirmation {
     pub(super) record: Box<Entry>,
 }
 
-/// What the journal holds of a change that has ended.
-pub(super) enum Left {
-    /// What it held before.
-    AsBefore,
-    /// This.
-    Now(Option<Box<Entry>>),
-}
-
-/// How admitted work ended.
-pub(crate) struct Ended {
-    /// For the job.
-    pub(crate) end: JobEnd,
-    /// What the journal holds of it now.
-    pub(super) left: Left,
-    /// Why its lanes stay taken.
-    pub(super) stuck: Option<String>,
-    /// It was begun: the host was written to, or may have been.
-    pub(super) is_made: bool,
-    /// The MIG instances that are ours after it, where it is a change of MIG that is done.
-    pub(super) owned: Option<MigOwned>,
-}
-
-impl Ended {
-    /// Before anything was begun.
-    const fn early(end: JobEnd) -> Self {
-        Self { end, left: Left::AsBefore, stuck: None, is_made: false, owned: None }
-    }
-
-    const fn made(end: JobEnd, left: Left) -> Self {
-        Self { end, left, stuck: None, is_made: true, owned: None }
-    }
-}
-
-fn as_outcome(outcome: JobOutcome) -> JobEnd {
-    let remark = match outcome {
-        JobOutcome::Done | JobOutcome::AlreadySo => "",
-        JobOutcome::Planned => "it was only planned, and nothing was changed",
-    };
-    Ok((outcome, remark.to_owned()))
-}
-
 impl<A: ActPort, J: JournalPort, K: Clock> Work<A, J, K> {
     /// Does it, and reports its progress to the job.
     pub(crate) async fn run(self, jobs: &JobTable<K>) -> Ended {
         match self {
             Self::Change(mut task, ports) => task.run(&ports, jobs).await,
             Self::Confirm(confirmation, ports) => confirmation.run(&*ports.journal).await,
+            Self::ConfirmMig(confirmation, ports) => confirmation.run(&*ports.journal).await,
         }
     }
 }
@@ -212,6 +176,11 @@ impl Task {
         self.record.as_ref().filter(|record| record.is_given())
     }
 
+    /// The record of what the subject returns to.
+    fn kept(&self) -> Option<&Entry> {
+        self.record.as_ref().filter(|record| record.is_given() || record.is_mig_on_trial())
+    }
+
     async fn make<A: ActPort, J: JournalPort, K: Clock>(
         &self,
         planned: PlannedChange,
@@ -226,7 +195,7 @@ impl Task {
             actor_uid: self.actor.uid,
             began_at: ports.clock.wall_now(),
             boot_id: ports.boot_id.clone(),
-            home: self.given().map_or_else(|| before.clone(), |record| record.home.within(&plan.bounds.target)),
+            home: self.kept().map_or_else(|| before.clone(), |record| record.home.within(&plan.bounds.target)),
             before,
             plan,
             confirm_within_ms: self.change.confirm_within_ms(),
@@ -290,7 +259,8 @@ impl Task {
         match outcome {
             Outcome::Done => {
                 let left = machine.record_when_done().map(Box::new);
-                let owned = self.owned.as_ref().map(|owned| owned_after(owned, machine.entry()));
+                let owned = self.owned.as_ref().filter(|_| machine.entry().settles_owned());
+                let owned = owned.map(|owned| owned_after(owned, machine.entry()));
                 Ended { owned, ..Ended::made(as_outcome(JobOutcome::Done), Left::Now(left)) }
             }
             Outcome::Untouched(trouble) => failed(format!("{trouble}. Nothing was changed")),

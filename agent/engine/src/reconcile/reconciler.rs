@@ -5,6 +5,8 @@ use crate::command::{Authorized, Command, Wished};
 use crate::handle::Handle;
 use crate::observer::{Ask, FOR_A_PLAN, look};
 use crate::publish::Publisher;
+use model::PciAddress;
+use model::change::Change;
 use model::condition::{Condition, ConditionStatus};
 use model::desired::{DesiredState, DocumentId};
 use model::enrol::CheckinStatus;
@@ -15,7 +17,8 @@ use model::policy::Policy;
 use model::ports::Clock;
 use model::proxy_cert::ProxyState;
 use model::reconcile::{
-    Applied, AtOnce, Ended, Item, ItemKey, ItemState, Pacer, Shown, Start, Why, WishSource, World, items, suspicious,
+    Applied, AtOnce, Ended, Item, ItemKey, ItemState, MigHeld, Pacer, Shown, Start, Why, WishSource, World, held_alone,
+    items, mig_leaves, suspicious,
 };
 use model::refusal::Refusal;
 use model::roster::Known;
@@ -50,6 +53,14 @@ pub struct ReconcileInputs {
     pub checkin: watch::Receiver<Arc<CheckinStatus>>,
 }
 
+/// How a job of the reconciler ended.
+struct ReconcileEnd {
+    keys: Vec<ItemKey>,
+    /// The GPU whose MIG it was to change.
+    mig: Option<PciAddress>,
+    done: Result<(), Refusal>,
+}
+
 /// The reconciler.
 pub struct Reconciler<K> {
     clock: Arc<K>,
@@ -63,7 +74,9 @@ pub struct Reconciler<K> {
     proxy: watch::Receiver<Arc<ProxyState>>,
     pacer: Pacer,
     applied: Applied,
-    jobs: JoinSet<(Vec<ItemKey>, Ended)>,
+    jobs: JoinSet<ReconcileEnd>,
+    /// What held what had to go at the last attempt to change MIG of each GPU.
+    mig_held: MigHeld,
     looks: JoinSet<Option<DocumentId>>,
     /// The reasons that were logged: each is logged once.
     logged: BTreeMap<ItemKey, String>,
@@ -83,7 +96,7 @@ impl<K: Clock> Reconciler<K> {
         let proxy = publisher.proxy();
         let (pacer, applied) = (Pacer::default(), Applied::default());
         let (jobs, looks) = (JoinSet::new(), JoinSet::new());
-        let logged = BTreeMap::new();
+        let (logged, mig_held) = (BTreeMap::new(), MigHeld::new());
         Self {
             clock,
             handle,
@@ -97,6 +110,7 @@ impl<K: Clock> Reconciler<K> {
             pacer,
             applied,
             jobs,
+            mig_held,
             looks,
             logged,
             out,
@@ -191,6 +205,7 @@ impl<K: Clock> Reconciler<K> {
             None => self.publisher.lift(SUSPICIOUS),
         }
         let all = items(&world);
+        self.publisher.show_mig_leaves(mig_leaves(&world, &all, &self.mig_held));
         self.show_second_master(&all);
         all
     }
@@ -224,6 +239,10 @@ impl<K: Clock> Reconciler<K> {
     fn start(&mut self, start: Start, desired: &DesiredState) {
         let Start { source, paths, deeds, attempt } = start;
         let keys: Vec<ItemKey> = paths.iter().map(|path| (source, path.clone())).collect();
+        let mig = match &deeds {
+            AtOnce::Change(change @ (Change::MigLayout(_) | Change::MigMode(_))) => change.subject().gpu(),
+            AtOnce::Settings(_) | AtOnce::Change(_) => None,
+        };
         let command = match deeds {
             AtOnce::Settings(settings) => Command::Configure(settings),
             AtOnce::Change(change) => Command::Change(change),
@@ -243,17 +262,35 @@ impl<K: Clock> Reconciler<K> {
                 Ok(authorized) => handle.run(authorized.wished(Wished { document, paths, attempt })).await.map(drop),
                 Err(refusal) => Err(refusal),
             };
-            (keys, done.map_err(|refusal| in_words(&refusal)))
+            ReconcileEnd { keys, mig, done }
         });
     }
 
-    fn ended(&mut self, ended: Result<(Vec<ItemKey>, Ended), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<ReconcileEnd, tokio::task::JoinError>) {
         match ended {
-            Ok((keys, end)) => self.pacer.ended(self.clock.boot_now(), &keys, &end),
+            Ok(ReconcileEnd { keys, mig, done }) => {
+                if let Some(gpu) = mig {
+                    self.note_mig(gpu, done.as_ref().err());
+                }
+                let end: Ended = done.map_err(|refusal| in_words(&refusal));
+                self.pacer.ended(self.clock.boot_now(), &keys, &end);
+            }
             // A bug of ours: the daemon ends, as after every other panic, and begins anew.
             Err(broken) if broken.is_panic() => std::panic::resume_unwind(broken.into_panic()),
             Err(_) => {}
         }
+    }
+
+    /// Keeps who alone prevented a change of MIG.
+    fn note_mig(&mut self, gpu: PciAddress, refusal: Option<&Refusal>) {
+        let host = self.handle.observation.borrow();
+        let uuid = host.gpu(gpu).and_then(|gpu| gpu.driver.as_ref()?.uuid.known());
+        let owned = uuid.and_then(|uuid| self.publisher.records().borrow().owned(uuid));
+        let owned = owned.map(|owned| owned.places()).unwrap_or_default();
+        match refusal.and_then(|refusal| held_alone(refusal, &owned)) {
+            Some(held) => self.mig_held.insert(gpu, held),
+            None => self.mig_held.remove(&gpu),
+        };
     }
 
     /// Publishes what changed, and logs each reason once.

@@ -1,6 +1,6 @@
-//! `mig apply`, `mig restore`, `mig enable` and `mig disable`: the goals of GPUs, from a file or from the command line.
+//! `mig apply`, `mig restore`, `mig enable`, `mig disable` and `mig confirm`: the goals of GPUs, from a file or from the command line.
 
-use super::mig_args::{Apply, Mode, Restore};
+use super::mig_args::{Apply, Confirm, Mode, Restore};
 use super::mig_decide::MigGoal;
 use super::mig_jobs::{self, Manner};
 use super::mig_live::LiveHost;
@@ -8,7 +8,7 @@ use super::mig_variables::{flag, no_hooks, selected, variable};
 use super::{read, usage};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
-use crate::manage::{finish_as, options};
+use crate::manage::{finish, finish_as, options};
 use crate::show::gpu;
 use crate::text::{Look, clean, paint};
 use crate::{input, verdict};
@@ -27,6 +27,7 @@ pub(super) async fn apply(bus: Option<String>, how: &Apply, json: bool) -> Resul
         dry_run: how.dry_run,
         check: how.check,
         replace_foreign: how.replace_foreign,
+        confirm_within: how.confirm_within,
         no_ask: how.no_ask,
         json,
     };
@@ -71,6 +72,7 @@ pub(super) async fn restore(bus: Option<String>, how: &Restore, json: bool) -> R
         dry_run: how.dry_run,
         check: how.check,
         replace_foreign: how.replace_foreign,
+        confirm_within: how.confirm_within,
         no_ask: how.no_ask,
         json,
     };
@@ -93,6 +95,9 @@ pub(super) async fn mode(bus: Option<String>, enabled: bool, how: &Mode, json: b
     if how.dry_run {
         options.insert("dry-run", true.into());
     }
+    if let Some(seconds) = how.confirm_within {
+        options.insert("confirm-within", seconds.into());
+    }
     let job = daemon.answer(CHANGE_DEADLINE, proxy.set_mig_mode(enabled, options)).await?;
     if how.dry_run && !how.how.no_wait {
         let name = gpu.name.as_deref().unwrap_or(&gpu.pci_id);
@@ -100,7 +105,26 @@ pub(super) async fn mode(bus: Option<String>, enabled: bool, how: &Mode, json: b
         return verdict::print_when_planned(&daemon, &job, json, head, "This would be done:").await;
     }
     let done = done(gpu.address.clone(), enabled);
+    let on_trial = how.confirm_within.map(|seconds| mig_jobs::on_trial(&gpu.address, seconds));
+    let done = |job: &JobView| {
+        let done = done(job);
+        match on_trial.filter(|_| !job.plan.is_empty()) {
+            Some(on_trial) => format!("{done}\n{on_trial}"),
+            None => done,
+        }
+    };
     finish_as(&daemon, &job, how.how, json, done).await
+}
+
+/// `mig confirm`.
+pub(super) async fn confirm(bus: Option<String>, how: &Confirm, json: bool) -> Result<(), Failure> {
+    let daemon = Daemon::connect(bus).await?;
+    let snapshot = daemon.snapshot().await?;
+    let gpu = gpu::find(&snapshot, &how.gpu)?;
+    let proxy = daemon.gpu(&gpu.path).await?;
+    let job = daemon.answer(CHANGE_DEADLINE, proxy.confirm_mig(options(how.how))).await?;
+    let done = format!("The change of MIG of {} is confirmed and is kept.", gpu.address);
+    finish(&daemon, &job, how.how, json, &done).await
 }
 
 fn done(address: String, enabled: bool) -> impl FnOnce(&JobView) -> String {

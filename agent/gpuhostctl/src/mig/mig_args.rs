@@ -19,6 +19,8 @@ pub(crate) enum Mig {
     Enable(Mode),
     /// Disable MIG mode of an idle GPU: the whole GPU can be used again
     Disable(Mode),
+    /// Confirm a change that was made with --confirm-within, so that it is kept
+    Confirm(Confirm),
     /// Check whether this host is as a configuration file states, or check the file alone
     Assert(Assert),
     /// Print the layouts of this host as a configuration file
@@ -145,6 +147,9 @@ pub(crate) struct Apply {
     /// Also destroy instances that gpuhostd did not create; they are listed first
     #[arg(long)]
     pub(crate) replace_foreign: bool,
+    /// Undo each change unless it is confirmed within this time (60s, 5m, 1h, or seconds), even after a crash
+    #[arg(long, value_name = "TIME", value_parser = crate::change_flags::seconds)]
+    pub(crate) confirm_within: Option<u64>,
     /// Print the plans and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -181,6 +186,9 @@ pub(crate) struct Restore {
     /// Also destroy instances that gpuhostd did not create; they are listed first
     #[arg(long)]
     pub(crate) replace_foreign: bool,
+    /// Undo each change unless it is confirmed within this time (60s, 5m, 1h, or seconds), even after a crash
+    #[arg(long, value_name = "TIME", value_parser = crate::change_flags::seconds)]
+    pub(crate) confirm_within: Option<u64>,
     /// Print the plans and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -201,9 +209,22 @@ pub(crate) struct Restore {
 pub(crate) struct Mode {
     /// PCI address (0000:41:00.0 or 41:00.0) or UUID
     pub(crate) gpu: String,
+    /// Undo it unless it is confirmed within this time (60s, 5m, 1h, or seconds), even after a crash
+    #[arg(long, value_name = "TIME", value_parser = crate::change_flags::seconds)]
+    pub(crate) confirm_within: Option<u64>,
     /// Print the plan and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// How.
+    #[command(flatten)]
+    pub(crate) how: Change,
+}
+
+/// `mig confirm`
+#[derive(Debug, Args)]
+pub(crate) struct Confirm {
+    /// PCI address (0000:41:00.0 or 41:00.0) or UUID
+    pub(crate) gpu: String,
     /// How.
     #[command(flatten)]
     pub(crate) how: Change,

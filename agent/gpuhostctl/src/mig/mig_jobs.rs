@@ -17,6 +17,7 @@ pub(super) struct Manner {
     pub(super) dry_run: bool,
     pub(super) check: bool,
     pub(super) replace_foreign: bool,
+    pub(super) confirm_within: Option<u64>,
     pub(super) no_ask: bool,
     pub(super) json: bool,
 }
@@ -35,6 +36,9 @@ struct MigOutcome {
     error: Option<String>,
     #[serde(skip)]
     status: u8,
+    /// It is undone after so many seconds unless it is confirmed.
+    #[serde(skip)]
+    on_trial_s: Option<u64>,
 }
 
 /// Does it, GPU by GPU, and prints what became of each. A GPU without a goal is left alone.
@@ -79,11 +83,30 @@ fn decide_all(live: &LiveHost, goals: &[MigGoal], manner: Manner) -> Result<Vec<
         let gpu = live.gpus.iter().find(|gpu| gpu.index == goal.index);
         let gone = || Failure::Form { why: format!("there is no GPU {}", goal.index) };
         match gpu.ok_or_else(gone).and_then(|gpu| decide(gpu, goal, manner.replace_foreign)) {
+            // What is on trial is confirmed or undone before the next change, so that there is one way back.
+            Ok(found) if manner.confirm_within.is_some() && found.steps.len() > 1 => {
+                refused.push((goal.index, one_at_a_time(live, goal.index)));
+            }
             Ok(found) => decided.push((goal.index, found)),
             Err(failure) => refused.push((goal.index, failure)),
         }
     }
     if refused.is_empty() { Ok(decided) } else { Err(refused) }
+}
+
+fn one_at_a_time(live: &LiveHost, index: usize) -> Failure {
+    let gpu = live.gpus.iter().find(|gpu| gpu.index == index);
+    let address = gpu.map_or_else(|| index.to_string(), |gpu| gpu.view.address.clone());
+    let why = format!(
+        "--confirm-within: the mode and the layout of {address} would both change, and only one change of a GPU can be on trial; \
+         change the mode first, with --mode-only"
+    );
+    Failure::Usage { why }
+}
+
+/// When a change is undone, and what prevents that.
+pub(super) fn on_trial(address: &str, seconds: u64) -> String {
+    format!("It is undone in {seconds} s unless you confirm it: gpuhostctl mig confirm {address}")
 }
 
 /// Ends with why, when nothing was touched.
@@ -118,7 +141,7 @@ fn foreign_lines(live: &LiveHost, decided: &[(usize, Decided)]) -> Vec<String> {
 impl LiveGpu {
     fn outcome(&self, result: &'static str, wanted: Vec<String>) -> MigOutcome {
         let (index, gpu) = (self.index, self.view.address.clone());
-        MigOutcome { index, gpu, result, wanted, jobs: Vec::new(), error: None, status: 0 }
+        MigOutcome { index, gpu, result, wanted, jobs: Vec::new(), error: None, status: 0, on_trial_s: None }
     }
 
     /// Has its steps done, one job each, until one fails.
@@ -132,6 +155,7 @@ impl LiveGpu {
         }
         let done = if manner.dry_run { "planned" } else { "done" };
         let mut outcome = self.outcome(done, wanted);
+        outcome.on_trial_s = manner.confirm_within.filter(|_| !manner.dry_run);
         // What comes after a change of the mode can be planned by the daemon only once the mode is as wanted.
         let most = if manner.dry_run { 1 } else { decided.steps.len() };
         for step in decided.steps.iter().take(most) {
@@ -158,6 +182,9 @@ impl LiveGpu {
         }
         if manner.dry_run {
             options.insert("dry-run", true.into());
+        }
+        if let Some(seconds) = manner.confirm_within {
+            options.insert("confirm-within", seconds.into());
         }
         let job = match step {
             MigStepWanted::Mode(enabled) => {
@@ -192,6 +219,8 @@ impl MigOutcome {
             _ => (format!("done: {wanted}"), Look::Good),
         };
         let mut lines = vec![format!("{:>2}  {}  {}", self.index, self.gpu, paint(&clean(&text), look))];
+        let seconds = self.on_trial_s.filter(|_| self.result == "done");
+        lines.extend(seconds.map(|seconds| format!("    {}", on_trial(&self.gpu, seconds))));
         let planned = self.jobs.iter().filter(|_| self.result == "planned");
         lines.extend(planned.flat_map(verdict::steps));
         lines.extend(self.jobs.iter().flat_map(verdict::notes));

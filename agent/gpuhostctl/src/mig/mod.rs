@@ -34,6 +34,7 @@ pub(crate) async fn run(bus: Option<String>, what: Mig, json: bool) -> Result<()
         Mig::Restore(how) => mig_apply::restore(bus, &how, json).await,
         Mig::Enable(how) => mig_apply::mode(bus, true, &how, json).await,
         Mig::Disable(how) => mig_apply::mode(bus, false, &how, json).await,
+        Mig::Confirm(how) => mig_apply::confirm(bus, &how, json).await,
         Mig::Assert(how) => assert::run(bus, &how, json).await,
         Mig::Export(how) => mig_export::run_export(bus, &how, json).await,
         Mig::Checkpoint(how) => mig_export::run_checkpoint(bus, &how).await,

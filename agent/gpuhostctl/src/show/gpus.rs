@@ -111,15 +111,16 @@ pub(crate) fn ills(gpu: &GpuView) -> Vec<String> {
     gpu.health_reasons.iter().flat_map(told).collect()
 }
 
-/// That it is given away for a while only, and what makes it stay.
+/// That it is given away, or its MIG was changed, for a while only, and what makes that stay.
 pub(crate) fn on_trial(gpu: &GpuView) -> Option<String> {
     let before = gpu.confirm_before?;
     let address = clean(&gpu.address);
     let title = paint("on trial:", Look::Bold);
-    Some(format!(
-        "    {title} taken back unless confirmed ({}): gpuhostctl passthrough confirm {address}",
-        ahead(before)
-    ))
+    let (undone, command) = match gpu.usage.as_str() {
+        "passthrough" => ("taken back", "passthrough"),
+        _ => ("the change of MIG is undone", "mig"),
+    };
+    Some(format!("    {title} {undone} unless confirmed ({}): gpuhostctl {command} confirm {address}", ahead(before)))
 }
 
 /// The MIG devices of the GPU as rows under it: place, profile, memory, UUID.

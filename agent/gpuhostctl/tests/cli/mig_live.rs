@@ -22,7 +22,15 @@ fn changes(served: &Served) -> Vec<(Change, bool)> {
 
 fn layout(layout: &str, replace_foreign: bool, dry_run: bool) -> (Change, bool) {
     let gpu = CUT.parse().unwrap();
-    (Change::MigLayout(MigLayoutRequest { gpu, layout: layout.to_owned(), replace_foreign }), dry_run)
+    (
+        Change::MigLayout(MigLayoutRequest {
+            gpu,
+            layout: layout.to_owned(),
+            replace_foreign,
+            confirm_within_ms: None,
+        }),
+        dry_run,
+    )
 }
 
 /// Runs it with a file on standard input.
@@ -82,6 +90,27 @@ fn a_layout_is_asked_for_once_it_is_known_to_be_possible() {
     assert_eq!(apply("1g.10gb@0,3g.40gb,1g.10gb:2", &["--replace-foreign", "--dry-run"]).status, 0);
     let text = "1g.10gb@0,3g.40gb,1g.10gb:2";
     assert_eq!(changes(&served), [layout(text, true, false), layout(text, true, true)]);
+}
+
+#[test]
+fn a_change_on_trial_names_the_command_that_keeps_it() {
+    let (bus, served) = daemon();
+    let text = "1g.10gb@0,3g.40gb,1g.10gb:2";
+    let args = ["mig", "apply", "--gpu", CUT, "--layout", text, "--replace-foreign", "--confirm-within", "5m"];
+    let ran = gpuhostctl(&bus, &args);
+    assert!(ran.status == 0 && ran.out.contains(&format!("gpuhostctl mig confirm {CUT}")), "{ran:?}");
+    let on_trial = MigLayoutRequest {
+        gpu: CUT.parse().unwrap(),
+        layout: text.to_owned(),
+        replace_foreign: true,
+        confirm_within_ms: Some(300_000),
+    };
+    assert_eq!(changes(&served), [(Change::MigLayout(on_trial), false)]);
+    let ran = gpuhostctl(&bus, &["mig", "confirm", "41:00.0"]);
+    assert!(ran.status == 0 && ran.out.contains("is confirmed"), "{ran:?}");
+    let operations: Vec<&str> = served.core.got.borrow().iter().map(|got| got.operation).collect();
+    assert_eq!(operations.last(), Some(&"mig-confirm"));
+    assert_eq!(gpuhostctl(&bus, &[&args[..8], &["2d"]].concat()).status, 2);
 }
 
 #[test]

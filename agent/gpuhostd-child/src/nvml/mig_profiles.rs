@@ -94,7 +94,11 @@ mod tests {
     #[test]
     fn the_second_form_of_a_compute_profile_is_not_the_plain_one() {
         let raw = [(0, 1, 2), (1, 2, 1), (7, 1, 1)].map(|(id, slices, instances)| RawCompute { id, slices, instances });
-        let plain: Vec<_> = plain(&raw).iter().map(|it| (it.slices, it.instances)).collect();
-        assert_eq!(plain, [(1, 2), (2, 1)]);
+        let of = |raw: &[RawCompute]| plain(raw).iter().map(|it| (it.slices, it.instances)).collect::<Vec<_>>();
+        assert_eq!(of(&raw), [(1, 2), (2, 1)]);
+        // Seven slices have a second form for work over NVLink (kubernetes-sigs/dra-driver-nvidia-gpu#1480).
+        let raw = [(0, 1, 7), (4, 7, 1), (7, 1, 1), (8, 7, 1)];
+        let raw = raw.map(|(id, slices, instances)| RawCompute { id, slices, instances });
+        assert_eq!(of(&raw), [(1, 7), (7, 1)]);
     }
 }

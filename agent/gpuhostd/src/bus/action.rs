@@ -94,7 +94,7 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
         | (WORKSPACE_INTERFACE, "Start" | "Stop" | "Pause" | "Resume" | "Delete" | "Recreate" | "Retry") => {
             Some(PolkitAction::Workspaces)
         }
-        (GPU_INTERFACE, "SetMigLayout") => Some(PolkitAction::MigLayout),
+        (GPU_INTERFACE, "SetMigLayout" | "ConfirmMig") => Some(PolkitAction::MigLayout),
         (GPU_INTERFACE, "SetMigMode") => Some(PolkitAction::MigMode),
         _ => None,
     }

@@ -58,6 +58,10 @@ fn address_of(shown: &GpuView) -> std::result::Result<PciAddress, Refusal> {
     shown.address.parse().map_err(|_| Refusal::NotFound { what: "GPU".to_owned(), name: shown.address.clone() })
 }
 
+fn confirm_within(parser: &mut Parser) -> std::result::Result<Option<u64>, Refusal> {
+    Ok(parser.number("confirm-within", CONFIRM_MOST_S)?.map(|seconds| seconds.saturating_mul(1000)))
+}
+
 const fn change_or_plan(change: Change, dry_run: bool) -> Command {
     if dry_run { Command::Plan(change) } else { Command::Change(change) }
 }
@@ -82,7 +86,7 @@ impl GpuMethods {
     async fn bind_passthrough(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath> {
         let mut parser = Parser::new(options);
         let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
-        let confirm_within_ms = parser.number("confirm-within", CONFIRM_MOST_S)?.map(|s| s.saturating_mul(1000));
+        let confirm_within_ms = confirm_within(&mut parser)?;
         let guest_memory_mib = parser.number("guest-memory-mib", GUEST_MOST_MIB)?;
         let plain = parser.finish()?;
         let change = |gpu| Change::PassthroughBind(Bind { gpu, confirm_within_ms, guest_memory_mib });
@@ -118,6 +122,14 @@ impl GpuMethods {
         self.ask(&header, ("ConfirmPassthrough", plain), Command::Confirm).await
     }
 
+    /// Confirms a change of the MIG layout or mode that was made with confirm-within, so that it is kept. Action:
+    /// org.gpuhost.agent1.mig-layout. Options: auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn confirm_mig(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath> {
+        let plain = Parser::new(options).finish()?;
+        self.ask(&header, ("ConfirmMig", plain), Command::ConfirmMig).await
+    }
+
     /// MIG of the GPU as it is now, in one JSON document: Mode, PendingMode, SwitchesWithoutReset, Catalog (its profiles with their
     /// placements), Instances (Id, Profile, Start, Size, Ours, InUse, HeldBy, ComputeInstances with Id, Slices, Uuid, InUse and
     /// Processes), HeldBy of the whole GPU, Unreadable (processes that could not be looked into), and Absent with the reason for each
@@ -140,7 +152,8 @@ impl GpuMethods {
     /// none. What is there already stays, what is in use is never touched, and a layout that cannot be had is refused before
     /// anything is done. The job has the plan, and a change that fails is undone. MIG mode must be enabled. Action:
     /// org.gpuhost.agent1.mig-layout. Options: dry-run (b: only the plan), replace-foreign (b: instances that gpuhostd did not create
-    /// may be destroyed as well), auth.no-user-interaction (b).
+    /// may be destroyed as well), confirm-within (t: seconds; without ConfirmMig within that time it is undone, even after a restart of
+    /// the daemon, as soon as nothing uses what would be destroyed), auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn set_mig_layout(
         &self,
@@ -151,14 +164,17 @@ impl GpuMethods {
         let mut parser = Parser::new(options);
         let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
         let replace_foreign = parser.flag("replace-foreign")?.unwrap_or(false);
+        let confirm_within_ms = confirm_within(&mut parser)?;
         let plain = parser.finish()?;
         well_formed(&layout).map_err(|fault| invalid("layout", fault.to_string()))?;
-        let change = |gpu| Change::MigLayout(MigLayoutRequest { gpu, layout, replace_foreign });
+        let change = |gpu| Change::MigLayout(MigLayoutRequest { gpu, layout, replace_foreign, confirm_within_ms });
         self.ask(&header, ("SetMigLayout", plain), |gpu| change_or_plan(change(gpu), dry_run)).await
     }
 
     /// Enables or disables MIG mode of the GPU. The GPU must be idle: nothing may use it, nor any of its instances. With the mode
-    /// its instances go. Action: org.gpuhost.agent1.mig-mode. Options: dry-run (b: only the plan), auth.no-user-interaction (b).
+    /// its instances go. Action: org.gpuhost.agent1.mig-mode. Options: dry-run (b: only the plan), confirm-within (t: seconds; without
+    /// ConfirmMig within that time it is undone, even after a restart of the daemon, as soon as nothing uses the GPU),
+    /// auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn set_mig_mode(
         &self,
@@ -168,9 +184,10 @@ impl GpuMethods {
     ) -> Result<OwnedObjectPath> {
         let mut parser = Parser::new(options);
         let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
+        let confirm_within_ms = confirm_within(&mut parser)?;
         let plain = parser.finish()?;
         let to = if enabled { MigMode::Enabled } else { MigMode::Disabled };
-        let command = |gpu| change_or_plan(Change::MigMode(MigModeRequest { gpu, to }), dry_run);
+        let command = |gpu| change_or_plan(Change::MigMode(MigModeRequest { gpu, to, confirm_within_ms }), dry_run);
         self.ask(&header, ("SetMigMode", plain), command).await
     }
 }

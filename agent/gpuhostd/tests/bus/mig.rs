@@ -28,16 +28,30 @@ fn a_layout_and_a_mode_get_through_with_the_options_that_were_named() {
     busctl(&bus, &call("SetMigLayout", &["sa{sv}", "-", "0"]));
     busctl(&bus, &call("SetMigMode", &["ba{sv}", "true", "1", "dry-run", "b", "true"]));
     busctl(&bus, &call("SetMigMode", &["ba{sv}", "false", "0"]));
+    busctl(&bus, &call("SetMigMode", &["ba{sv}", "false", "1", "confirm-within", "t", "60"]));
+    busctl(&bus, &call("SetMigLayout", &["sa{sv}", "-", "1", "confirm-within", "t", "60"]));
+    busctl(&bus, &call("ConfirmMig", &["a{sv}", "0"]));
+    assert_eq!(served.core.got.borrow().last().map(|got| got.operation), Some("mig-confirm"));
     let gpu = "0000:41:00.0".parse().unwrap();
     let layout = |layout: &str, replace_foreign| {
-        Change::MigLayout(MigLayoutRequest { gpu, layout: layout.to_owned(), replace_foreign })
+        Change::MigLayout(MigLayoutRequest { gpu, layout: layout.to_owned(), replace_foreign, confirm_within_ms: None })
     };
     let got: Vec<_> = served.core.got.borrow().iter().filter_map(|got| got.change.clone()).collect();
     let wanted = [
         (layout("1g.10gb:2,3g.40gb@4", true), true),
         (layout("-", false), false),
-        (Change::MigMode(MigModeRequest { gpu, to: MigMode::Enabled }), true),
-        (Change::MigMode(MigModeRequest { gpu, to: MigMode::Disabled }), false),
+        (Change::MigMode(MigModeRequest { gpu, to: MigMode::Enabled, confirm_within_ms: None }), true),
+        (Change::MigMode(MigModeRequest { gpu, to: MigMode::Disabled, confirm_within_ms: None }), false),
+        (Change::MigMode(MigModeRequest { gpu, to: MigMode::Disabled, confirm_within_ms: Some(60_000) }), false),
+        (
+            Change::MigLayout(MigLayoutRequest {
+                gpu,
+                layout: "-".to_owned(),
+                replace_foreign: false,
+                confirm_within_ms: Some(60_000),
+            }),
+            false,
+        ),
     ];
     assert_eq!(got, wanted);
 }
@@ -50,7 +64,11 @@ fn what_is_no_layout_and_who_may_not_are_refused() {
         let said = busctl_refused(&bus, 0, &["call", NAME, PATH, GPU, "SetMigLayout", "sa{sv}", text, "0"]);
         assert!(said.contains("PROFILE[@START][:COUNT]"), "{text:?}: {said}");
     }
-    for call in [call("SetMigLayout", &["sa{sv}", "-", "0"]), call("SetMigMode", &["ba{sv}", "false", "0"])] {
+    for call in [
+        call("SetMigLayout", &["sa{sv}", "-", "0"]),
+        call("SetMigMode", &["ba{sv}", "false", "0"]),
+        call("ConfirmMig", &["a{sv}", "0"]),
+    ] {
         let said = busctl_refused(&bus, NOBODY, &call);
         assert!(said.contains("not authorized"), "{said}");
     }

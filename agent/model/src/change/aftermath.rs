@@ -46,6 +46,20 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
+    /// Of a change of MIG that has to be confirmed: its entry is the record of the way back.
+    pub const MIG_ON_TRIAL: Self =
+        Self { on_done: OnDone::Stand, on_restored: OnRestored::Forget, on_commit_failure: OnCommitFailure::Undo };
+
+    /// Of undoing a change of MIG that was not confirmed. Where that fails the change is on trial again.
+    #[must_use]
+    pub const fn of_taking_back(operation: Act) -> Self {
+        Self {
+            on_done: OnDone::Forget,
+            on_restored: OnRestored::StandAgain(operation),
+            on_commit_failure: OnCommitFailure::Accept,
+        }
+    }
+
     /// What each operation leaves. Schema 1 did not write it down: there the operation has it.
     #[must_use]
     pub const fn of(operation: Act) -> Self {

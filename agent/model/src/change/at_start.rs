@@ -1,6 +1,7 @@
 //! What to do with a journal entry that is found when the daemon starts.
 
 use super::entry::{Entry, Phase};
+use crate::plan::Target;
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +15,10 @@ pub enum AtStart {
     Restore,
     /// The GPU is given away and stays so.
     Keep,
-    /// The GPU is given away, and has to be confirmed by then.
+    /// It is done, and has to be confirmed by then.
     Await(BootMillis),
+    /// A change of MIG was confirmed: what is left is to write down whose the instances are, and to remove the entry.
+    Close,
 }
 
 impl AtStart {
@@ -26,7 +29,8 @@ impl AtStart {
             Self::Forget => "it is from an earlier boot and is removed",
             Self::Restore => "the change was interrupted and is undone",
             Self::Keep => "the GPU stays bound for a virtual machine",
-            Self::Await(_) => "the GPU is bound for a virtual machine and has to be confirmed",
+            Self::Await(_) => "it is undone unless it is confirmed",
+            Self::Close => "it was confirmed, and the entry is closed",
         }
     }
 }
@@ -38,6 +42,10 @@ pub const UNKNOWN_BOOT: &str = "unknown";
 /// fresh look, which finds nothing to do after a reboot, while forgetting it would leave a host in between.
 #[must_use]
 pub fn at_start(entry: &Entry, boot_id: &str) -> AtStart {
+    // Whose the instances are counts in every later boot.
+    if entry.phase == Phase::Standing && matches!(entry.plan.bounds.target, Target::Mig(_)) {
+        return AtStart::Close;
+    }
     let is_known = |boot: &str| boot != UNKNOWN_BOOT;
     if entry.boot_id != boot_id && is_known(&entry.boot_id) && is_known(boot_id) {
         return AtStart::Forget;

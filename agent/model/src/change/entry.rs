@@ -1,9 +1,9 @@
 //! A journal entry: what is on disk of a change before its first effect, so that it can be undone after a crash.
 
-use super::aftermath::Aftermath;
+use super::aftermath::{Aftermath, OnDone, OnRestored};
 use super::id::{ChangeId, name_of};
 use crate::ids::JobId;
-use crate::plan::{Former, Plan, Subject};
+use crate::plan::{Former, Plan, Postcondition, Subject, Target};
 use crate::policy::Act;
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// Steps may have been taken. After a crash: restore.
     Open,
-    /// The GPU is given away, and is taken back unless somebody confirms it in time.
+    /// The change is done, and is undone unless somebody confirms it in time.
     Unconfirmed {
         /// On CLOCK_BOOTTIME of the boot of the entry.
         until: BootMillis,
     },
-    /// The GPU is given away. This is the record of what it returns to.
+    /// The change is done and confirmed. Of a GPU that is given away this is the record of what it returns to; of a change of MIG
+    /// nothing remains but to write down whose the instances are, and to remove the entry.
     Standing,
     /// It could not be undone.
     Quarantined {
@@ -74,10 +75,27 @@ impl Entry {
     /// The GPU is given away, confirmed or not.
     #[must_use]
     pub const fn is_given(&self) -> bool {
+        self.is_kept() && matches!(self.plan.bounds.target, Target::Functions(_))
+    }
+
+    /// A change of MIG that is done, and is undone unless it is confirmed. Once it is confirmed its entry is removed.
+    #[must_use]
+    pub const fn is_mig_on_trial(&self) -> bool {
+        self.is_kept() && matches!(self.plan.bounds.target, Target::Mig(_))
+    }
+
+    const fn is_kept(&self) -> bool {
         matches!(self.phase, Phase::Standing | Phase::Unconfirmed { .. })
     }
 
-    /// When it is undone unless somebody confirms before that the GPU is given away.
+    /// When the change is done it is settled whose the MIG instances are. On trial it is not, and undoing leaves the record of them as it
+    /// was before.
+    #[must_use]
+    pub fn settles_owned(&self) -> bool {
+        self.aftermath.on_done == OnDone::Forget && self.aftermath.on_restored == OnRestored::Forget
+    }
+
+    /// When it is undone unless somebody confirms it before.
     #[must_use]
     pub const fn unconfirmed_until(&self) -> Option<BootMillis> {
         match self.phase {
@@ -95,6 +113,18 @@ impl Entry {
     /// The record that stood before this change, made by that operation: what the entry becomes where the change was undone.
     #[must_use]
     pub fn standing_again(&self, operation: Act) -> Self {
+        if let Former::Mig(on_trial) = &self.before {
+            let postcondition = Postcondition::Mig(on_trial.clone());
+            return Self {
+                operation,
+                plan: Plan { steps: Vec::new(), postcondition, ..self.plan.clone() },
+                before: self.home.clone(),
+                aftermath: Aftermath::MIG_ON_TRIAL,
+                // Its time is over: it is tried again.
+                phase: Phase::Unconfirmed { until: BootMillis(0) },
+                ..self.clone()
+            };
+        }
         Self {
             operation,
             before: self.home.clone(),

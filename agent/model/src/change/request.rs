@@ -6,13 +6,13 @@ use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::mig::{
-    Instance, MigFacts, MigLayoutRequest, MigModeRequest, MigOnGpu, MigReturnRequest, plan_layout, plan_mode,
-    plan_return,
+    Instance, MigFacts, MigLayoutRequest, MigModeRequest, MigOnGpu, MigReturnRequest, MigTakeBackRequest, plan_layout,
+    plan_mode, plan_return, plan_take_back,
 };
 use crate::observation::HostObservation;
 use crate::passthrough::{
-    BindRequest, Caution, ReleaseRequest, bounds_of, cautions, named_by_driver, plan_passthrough, plan_release,
-    scope_of,
+    BindRequest, Caution, ReleaseRequest, bounds_of, cautions, in_parts, named_by_driver, plan_passthrough,
+    plan_release, scope_of,
 };
 use crate::plan::{Bounds, Former, GroupState, Look, MigTarget, Plan, Subject};
 use crate::policy::{Act, Policy, Requester};
@@ -42,6 +42,8 @@ pub enum Change {
     MigMode(MigModeRequest),
     /// Create again after a boot the MIG instances that gpuhostd had created before it.
     MigReturn(MigReturnRequest),
+    /// Undo a change of MIG that was not confirmed in time.
+    MigTakeBack(Box<MigTakeBackRequest>),
 }
 
 /// What a plan is made from.
@@ -87,6 +89,7 @@ impl Change {
             Self::PassthroughRelease(_) => Act::PassthroughRelease,
             Self::MigLayout(_) | Self::MigReturn(_) => Act::MigLayout,
             Self::MigMode(_) => Act::MigMode,
+            Self::MigTakeBack(request) => request.act,
         }
     }
 
@@ -100,6 +103,7 @@ impl Change {
             Self::MigLayout(MigLayoutRequest { gpu, .. }) | Self::MigReturn(MigReturnRequest { gpu, .. }) => {
                 Subject::MigLayout(*gpu)
             }
+            Self::MigTakeBack(request) => request.bounds.subject,
         }
     }
 
@@ -108,7 +112,22 @@ impl Change {
     pub const fn confirm_within_ms(&self) -> Option<u64> {
         match self {
             Self::PassthroughBind(bind) => bind.confirm_within_ms,
-            Self::PassthroughRelease(_) | Self::MigLayout(_) | Self::MigMode(_) | Self::MigReturn(_) => None,
+            Self::MigLayout(request) => request.confirm_within_ms,
+            Self::MigMode(request) => request.confirm_within_ms,
+            Self::PassthroughRelease(_) | Self::MigReturn(_) | Self::MigTakeBack(_) => None,
+        }
+    }
+
+    /// What it leaves in the journal.
+    fn aftermath(&self) -> Aftermath {
+        match self {
+            Self::MigTakeBack(request) => Aftermath::of_taking_back(request.act),
+            Self::MigLayout(_) | Self::MigMode(_) if self.confirm_within_ms().is_some() => Aftermath::MIG_ON_TRIAL,
+            Self::PassthroughBind(_)
+            | Self::PassthroughRelease(_)
+            | Self::MigLayout(_)
+            | Self::MigMode(_)
+            | Self::MigReturn(_) => Aftermath::of(self.act()),
         }
     }
 
@@ -131,6 +150,7 @@ impl Change {
                 mig(gpu).map(Bounds::of_mig_layout)
             }
             Self::MigMode(MigModeRequest { gpu, .. }) => mig(gpu).map(Bounds::of_mig_mode),
+            Self::MigTakeBack(request) => request.bounds_in(mig(&request.gpu)?),
         }
     }
 
@@ -143,7 +163,7 @@ impl Change {
             (Self::PassthroughBind(bind), Look::Functions(seen)) => self.plan_bind(bind, seen, facts)?,
             (Self::PassthroughRelease(gpu), Look::Functions(seen)) => self.plan_release(*gpu, seen, facts)?,
             (Self::MigLayout(request), Look::Mig(seen)) => {
-                plan_layout(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
+                plan_layout(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied_mig(facts)))?
             }
             (Self::MigReturn(request), Look::Mig(seen)) => {
                 let mut blockers = self.denied(facts);
@@ -158,14 +178,23 @@ impl Change {
                 let named = facts.host.gpu(request.gpu).map(|gpu| named_by_driver(facts.holders, gpu));
                 holders.found.extend(named.unwrap_or_default());
                 let facts = ChangeFacts { holders: &holders, ..*facts };
-                plan_mode(self.bounds(facts.host)?, request, &self.mig_facts(seen, &facts, &self.denied(&facts)))?
+                plan_mode(self.bounds(facts.host)?, request, &self.mig_facts(seen, &facts, &self.denied_mig(&facts)))?
+            }
+            // What was promised for that time no policy puts off.
+            (Self::MigTakeBack(request), Look::Mig(seen)) => {
+                let mut holders = facts.holders.clone();
+                let named = facts.host.gpu(request.gpu).map(|gpu| named_by_driver(facts.holders, gpu));
+                holders.found.extend(named.unwrap_or_default());
+                let facts = ChangeFacts { holders: &holders, ..*facts };
+                plan_take_back(self.bounds(facts.host)?, request, &self.mig_facts(seen, &facts, &[]))?
             }
             (
                 Self::PassthroughBind(_)
                 | Self::PassthroughRelease(_)
                 | Self::MigLayout(_)
                 | Self::MigMode(_)
-                | Self::MigReturn(_),
+                | Self::MigReturn(_)
+                | Self::MigTakeBack(_),
                 Look::Functions(_) | Look::Mig(_),
             ) => {
                 let why = format!("{}: something else was observed; try again", self.subject());
@@ -175,11 +204,11 @@ impl Change {
         let vanished =
             || Refusal::Conflict { why: "a function disappeared during the observation; try again".to_owned() };
         let before = facts.look.former(&plan).ok_or_else(vanished)?;
-        let aftermath = Aftermath::of(self.act());
+        let aftermath = self.aftermath();
         // Somebody else may have taken it back: then the record by which it was given away is left to be closed.
         let has_record_to_close = aftermath.on_done == OnDone::Forget && facts.given.is_some();
         // That they have returned is written down also where the driver has brought them back: it is done once in a boot.
-        let has_return_to_record = matches!(self, Self::MigReturn(_));
+        let has_return_to_record = matches!(self, Self::MigReturn(_) | Self::MigTakeBack(_));
         Ok(PlannedChange {
             is_already_so: plan.steps.is_empty() && !has_record_to_close && !has_return_to_record,
             cautions: self.subject().gpu().map_or_else(Vec::new, |gpu| cautions(facts.host, self.act(), gpu)),
@@ -212,6 +241,14 @@ impl Change {
 
     fn denied(&self, facts: &ChangeFacts<'_>) -> Vec<Blocker> {
         facts.policy.explain(self.act(), facts.requester, self.subject().gpu()).blocker().into_iter().collect()
+    }
+
+    /// The same with what keeps MIG of the GPU from being changed at all.
+    fn denied_mig(&self, facts: &ChangeFacts<'_>) -> Vec<Blocker> {
+        let mut blockers = self.denied(facts);
+        let gpu = self.subject().gpu().and_then(|gpu| facts.host.gpu(gpu));
+        blockers.extend(gpu.into_iter().flat_map(|gpu| in_parts(gpu, self.act() == Act::MigMode)));
+        blockers
     }
 
     fn mig_facts<'a>(&self, seen: &'a MigOnGpu, facts: &ChangeFacts<'a>, blockers: &'a [Blocker]) -> MigFacts<'a> {

@@ -39,7 +39,7 @@ pub enum DesiredMigMode {
     Unmanaged,
 }
 
-/// When a layout may be changed. Whatever it is, nobody's process is ended: what is in use stays until it is free.
+/// When a layout or the mode may be changed. Whatever it is, no process of another program is ended: what it uses stays until it is free.
 #[derive(
     Debug,
     Clone,
@@ -57,9 +57,9 @@ pub enum DesiredMigMode {
 pub enum MigApply {
     /// When nothing uses what has to go.
     WhenIdle,
-    /// The same, and our own workspaces on it take no new work meanwhile.
+    /// The same, and meanwhile no new workspace comes to the GPU. Those that use what has to go are waited for.
     Drain,
-    /// The same, and our own workspaces on it are stopped.
+    /// The same, and workspaces that use what has to go are stopped, where the policy allows it and nothing else is in the way.
     Force,
 }
 

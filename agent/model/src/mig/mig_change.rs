@@ -24,6 +24,8 @@ pub struct MigLayoutRequest {
     pub layout: String,
     /// Instances that gpuhostd did not create may be destroyed as well.
     pub replace_foreign: bool,
+    /// Undone unless it is confirmed in this time.
+    pub confirm_within_ms: Option<u64>,
 }
 
 /// A mode that is asked for.
@@ -33,6 +35,8 @@ pub struct MigModeRequest {
     pub gpu: PciAddress,
     /// The mode.
     pub to: MigMode,
+    /// Undone unless it is confirmed in this time.
+    pub confirm_within_ms: Option<u64>,
 }
 
 /// The instances that gpuhostd had created before a boot or a load of the driver are to exist again. With none of them only the record is
@@ -96,7 +100,7 @@ pub fn plan_layout(bounds: Bounds, request: &MigLayoutRequest, facts: &MigFacts<
 /// # Errors
 /// What is in its way.
 pub fn plan_mode(bounds: Bounds, request: &MigModeRequest, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
-    let MigModeRequest { gpu, to } = *request;
+    let MigModeRequest { gpu, to, .. } = *request;
     let seen = facts.seen;
     let mut blockers = facts.blockers.to_vec();
     blockers.extend(facts.is_given.then_some(Blocker::GivenAway));
@@ -159,7 +163,7 @@ fn has_room(seen: &MigOnGpu, place: &Instance) -> bool {
 }
 
 /// The plan to what is wanted. A process that could not be looked into may have whatever is destroyed.
-fn whole(bounds: Bounds, wanted: MigWanted, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
+pub(super) fn whole(bounds: Bounds, wanted: MigWanted, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
     must_be_the_same_card(&bounds, facts.seen)?;
     let steps = wanted.steps_from(facts.seen);
     let destroys = steps.iter().any(super::MigStep::destroys);
@@ -198,7 +202,7 @@ fn catalog(seen: &MigOnGpu, gpu: PciAddress) -> Result<&MigCatalog, Refusal> {
     }
 }
 
-fn mode_must_be_on(seen: &MigOnGpu) -> Option<Blocker> {
+pub(super) fn mode_must_be_on(seen: &MigOnGpu) -> Option<Blocker> {
     match (&seen.current, &seen.pending) {
         (Reading::Absent(why), _) => Some(Blocker::MigUnknown { why: why.code().to_owned() }),
         (Reading::Known(MigMode::Enabled), Reading::Known(MigMode::Enabled) | Reading::Absent(_)) => None,
@@ -206,7 +210,7 @@ fn mode_must_be_on(seen: &MigOnGpu) -> Option<Blocker> {
     }
 }
 
-fn must_be_idle(seen: &MigOnGpu, holders: &Holders) -> Vec<Blocker> {
+pub(super) fn must_be_idle(seen: &MigOnGpu, holders: &Holders) -> Vec<Blocker> {
     let users = seen.users(holders);
     let in_use = (!users.is_empty()).then_some(Blocker::InUse { holders: users });
     let unknown =
@@ -215,7 +219,7 @@ fn must_be_idle(seen: &MigOnGpu, holders: &Holders) -> Vec<Blocker> {
 }
 
 /// The driver's own word decides, never the architecture.
-fn must_switch_without_reset(seen: &MigOnGpu) -> Option<Blocker> {
+pub(super) fn must_switch_without_reset(seen: &MigOnGpu) -> Option<Blocker> {
     let is_known = seen.switches_without_reset.get() == Some(true);
     (!is_known).then_some(Blocker::MigNeedsReset)
 }
@@ -294,6 +298,6 @@ fn blocked(gpu: PciAddress, refused: MigRefused, facts: &MigFacts<'_>) -> Refusa
     Refusal::Mig(MigBlocked { gpu, why: refused.why, largest: wishes_text(&refused.largest), holders })
 }
 
-fn refused(gpu: PciAddress, blockers: Vec<Blocker>) -> Result<(), Refusal> {
+pub(super) fn refused(gpu: PciAddress, blockers: Vec<Blocker>) -> Result<(), Refusal> {
     Blocked::by(gpu, blockers).map_or(Ok(()), |blocked| Err(Refusal::Blocked(blocked)))
 }

@@ -80,6 +80,15 @@ pub(super) fn mediated(gpu: &Gpu, seen: &GroupState) -> Vec<Blocker> {
     all
 }
 
+/// What keeps the GPU's MIG from being changed: the host is a guest that has a part of it, or other guests have virtual functions of it.
+pub(crate) fn in_parts(gpu: &Gpu, is_mode: bool) -> Vec<Blocker> {
+    let mode = gpu.driver.as_ref().and_then(|driver| driver.virtualization.known());
+    let is_guest = is_mode && mode.is_some_and(|mode| mode == "VGPU");
+    let count = u32::try_from(gpu.pci.virtual_functions.len()).unwrap_or(u32::MAX);
+    let functions = (count > 0).then_some(Blocker::SriovVfsActive { count });
+    is_guest.then_some(Blocker::VgpuGuest).into_iter().chain(functions).collect()
+}
+
 /// MIG mode on, now or after the next reset.
 pub(super) fn mig(gpu: &Gpu) -> Option<Blocker> {
     let driver = gpu.driver.as_ref()?;

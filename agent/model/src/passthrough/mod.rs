@@ -13,7 +13,7 @@ pub mod variant;
 pub use bind::{BindRequest, blockers, plan_passthrough};
 pub use caution::Caution;
 pub use cautions::cautions;
-pub(crate) use checks::named_by_driver;
+pub(crate) use checks::{in_parts, named_by_driver};
 pub use container::{GuestNeeds, LABEL_GPUS, LABEL_GROUP, guest_needs};
 pub use fitness::is_unhealthy;
 pub use release::{ReleaseRequest, plan_release};

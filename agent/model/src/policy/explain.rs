@@ -52,7 +52,7 @@ pub struct Terms {
     pub confirm_most_ms: Option<u64>,
 }
 
-/// The longest time for which a binding can be made on trial: a day.
+/// The longest time for which a change can be made on trial: a day.
 const CONFIRM_MOST_MS: u64 = 86_400_000;
 
 /// What `[host]` reports about an act: the ceiling for everybody.
@@ -116,8 +116,8 @@ impl Policy {
             allow: self.explain(act, requester, gpu),
             changes_per_minute: self.changes_per_minute(act, requester),
             confirm_most_ms: match act {
-                Act::PassthroughBind => Some(CONFIRM_MOST_MS),
-                Act::PassthroughRelease | Act::MigLayout | Act::MigMode => None,
+                Act::PassthroughBind | Act::MigLayout | Act::MigMode => Some(CONFIRM_MOST_MS),
+                Act::PassthroughRelease => None,
             },
         }
     }

@@ -71,11 +71,13 @@ pub struct MigPolicy {
     pub never: Vec<PciAddress>,
     /// Changes of one GPU's layout in a minute, from whomever they come.
     pub changes_per_minute: u32,
+    /// A desired state may have workspaces stopped that use what has to go (`apply: force`).
+    pub stop_workspaces: bool,
 }
 
 impl Default for MigPolicy {
     fn default() -> Self {
-        Self { allowed: true, never: Vec::new(), changes_per_minute: 1 }
+        Self { allowed: true, never: Vec::new(), changes_per_minute: 1, stop_workspaces: false }
     }
 }
 

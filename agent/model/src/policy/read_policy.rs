@@ -51,10 +51,11 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
             });
             section.section("mig", |section| {
-                let MigPolicy { allowed, never, changes_per_minute } = mig;
+                let MigPolicy { allowed, never, changes_per_minute, stop_workspaces } = mig;
                 section.flag("allowed", allowed);
                 section.list("never", never, gpu);
                 section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
+                section.flag("stop_workspaces", stop_workspaces);
             });
             section.section("nvidia", |section| {
                 let NvidiaPolicy { driver, toolkit, images, docker_config, cdi, docker_restart } = nvidia;

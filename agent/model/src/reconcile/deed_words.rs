@@ -22,9 +22,10 @@ impl fmt::Display for Deed {
             Self::Change(Change::MigReturn(MigReturnRequest { gpu, .. })) => {
                 write!(out, "create the recorded MIG instances of {gpu} again")
             }
-            Self::Change(Change::MigMode(MigModeRequest { gpu, to })) => {
+            Self::Change(Change::MigMode(MigModeRequest { gpu, to, .. })) => {
                 write!(out, "set MIG mode of {gpu} to {}", to.code())
             }
+            Self::Change(Change::MigTakeBack(request)) => write!(out, "undo the change of MIG of {}", request.gpu),
         }
     }
 }

@@ -4,17 +4,19 @@ use super::item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 use super::world::World;
 use crate::blocker::Blocker;
 use crate::change::Change;
-use crate::desired::{Desired, DesiredMig, DesiredMigMode};
+use crate::desired::{Desired, DesiredMig, DesiredMigMode, MigApply};
 use crate::driver::{DriverMig, MigMode};
 use crate::mig::layout::wishes_text;
 use crate::mig::{MigLayoutRequest, MigModeRequest, ProfileName, Wish};
 use crate::observation::{Gpu, GpuUse};
+use crate::workspace_life::WorkspaceStatus;
 
 /// The item, where something is wished.
 pub(super) fn item(world: &World<'_>, source: WishSource, gpu: &Gpu, wish: &DesiredMig) -> Option<Item> {
     let path = ItemPath::new(format!("gpus[{}].mig", gpu.pci.address));
     let state = state(world, source, gpu, wish)?;
-    Some(Item { path, source, state, blockers: blockers(gpu) })
+    let state = may_stop(world, wish).filter(|_| matches!(state, ItemState::ToDo(_))).unwrap_or(state);
+    Some(Item { path, source, state, blockers: format!("{} {}", blockers(gpu), workspaces_on(world, gpu)) })
 }
 
 fn state(world: &World<'_>, source: WishSource, gpu: &Gpu, wish: &DesiredMig) -> Option<ItemState> {
@@ -75,7 +77,7 @@ fn wished(
     };
     let pending = gpu.driver.as_ref().and_then(|driver| driver.mig_pending.get()).unwrap_or(current);
     if let Some(to) = mode.filter(|to| (current, pending) != (*to, *to)) {
-        let request = MigModeRequest { gpu: address, to };
+        let request = MigModeRequest { gpu: address, to, confirm_within_ms: None };
         return to_do(world, source, Change::MigMode(request));
     }
     match (layout, current) {
@@ -92,11 +94,38 @@ fn wished(
                 ItemState::Waiting(Why::new("placement_unknown", message))
             }
             Compared::Other => {
-                let request = MigLayoutRequest { gpu: address, layout: wishes_text(layout), replace_foreign: false };
+                // A document is its own confirmation.
+                let request = MigLayoutRequest {
+                    gpu: address,
+                    layout: wishes_text(layout),
+                    replace_foreign: false,
+                    confirm_within_ms: None,
+                };
                 to_do(world, source, Change::MigLayout(request))
             }
         },
     }
+}
+
+/// Stopping workspaces for a change is for the policy of this host to allow.
+fn may_stop(world: &World<'_>, wish: &DesiredMig) -> Option<ItemState> {
+    let is_denied = wish.apply == Desired::Value(MigApply::Force) && !world.policy.host.mig.stop_workspaces;
+    is_denied.then(|| {
+        let message = "the local policy does not allow it: no workspace may be stopped for a change of MIG \
+                       (host.mig.stop_workspaces in policy.toml); with apply: drain they are waited for";
+        ItemState::Refused(Why::new("denied_by_local_policy", message))
+    })
+}
+
+/// The workspaces on it with what they do, in a form that is only compared: when one ends it is worth another attempt.
+fn workspaces_on(world: &World<'_>, gpu: &Gpu) -> String {
+    let Some(driver) = &gpu.driver else { return String::new() };
+    let own = driver.uuid.known().map(ToString::to_string);
+    let parts = driver.mig_devices.iter().filter_map(|device| device.uuid.known().map(ToString::to_string));
+    let names: Vec<String> = own.into_iter().chain(parts).collect();
+    let has = |one: &&WorkspaceStatus| one.gpus.iter().any(|name| names.contains(name));
+    let each = world.workspaces.workspaces.iter().filter(has).map(|one| format!("{} {:?}", one.id, one.state));
+    each.collect::<Vec<String>>().join(" ")
 }
 
 /// A change, unless another program of this host sets MIG as well: both would undo each other's work for ever.

@@ -1,6 +1,8 @@
 //! Decides the next turn: for each workspace that is wished or there, what it needs next, as far as may be done at once.
 
 use super::image_steps::{image_status, image_step};
+use super::mig_leave::{leave, leaving};
+use super::mig_wait::MigLeave;
 use super::pull_failure::pull_failure_code;
 use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;
@@ -39,6 +41,7 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
     let count = count_removals(world, lists, &wished, &orphans);
     let held = removals(&mut memory.removals, world.document_id.as_ref(), count, world.max_removals);
     let mut deciding = Deciding {
+        leaving: leaving(world, &wished.keys().copied().collect()),
         world,
         lists,
         memory,
@@ -221,6 +224,8 @@ struct Deciding<'a> {
     disk_wanted_ahead_bytes: u64,
     /// When a volume is tried again.
     wake_at: Option<BootMillis>,
+    /// Workspaces that give way to a change of MIG.
+    leaving: BTreeMap<&'a WorkspaceId, &'a MigLeave>,
     /// GPUs that are looked at, and when the next ones are.
     looking: (Vec<WorkspaceGpuProbe>, Option<BootMillis>),
 }
@@ -240,6 +245,9 @@ impl Deciding<'_> {
             return of_this_host(seen);
         }
         let grace_s = world.limits.grace_s;
+        if let (Some(seen), Some(change)) = (seen, self.leaving.get(id)) {
+            return leave(id, seen, change, grace_s);
+        }
         let step = match (head.desired, &planned.action) {
             (DesiredRun::Running, WorkspaceAction::Create(request)) => {
                 running((world, &self.memory), &request.container, seen)

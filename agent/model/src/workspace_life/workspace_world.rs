@@ -2,6 +2,7 @@
 
 use super::disk_room::DiskRoom;
 use super::image_wishes::ImageWish;
+use super::mig_wait::MigLeaves;
 use super::workspace_gpu_needs::WorkspaceGpuNeeds;
 use super::workspace_look::WorkspaceLook;
 use super::workspace_memory::WorkspacesMemory;
@@ -44,6 +45,8 @@ pub struct WorkspacesWorld {
     pub gpu_needs: BTreeMap<WorkspaceId, WorkspaceGpuNeeds>,
     /// What is done about a workspace that has lost its GPUs.
     pub repair: WorkspaceRepair,
+    /// Changes of MIG that wait for workspaces.
+    pub mig_leaves: MigLeaves,
     /// How much is done at once.
     pub limits: WorkspaceLimits,
     /// Most removals of one revision of a manager.

@@ -60,7 +60,8 @@ fn the_policy_decides_who_may_change_a_layout() {
     let mut host = judged(raw(vec![nvidia(address, "nvidia", 23)], &[address]));
     host.gpus[0].driver.as_mut().unwrap().uuid = Reading::Known(uuid("0"));
     let look = Look::Mig(Box::new(cut(A100, "-")));
-    let request = MigLayoutRequest { gpu: gpu(), layout: "1g.5gb".to_owned(), replace_foreign: false };
+    let request =
+        MigLayoutRequest { gpu: gpu(), layout: "1g.5gb".to_owned(), replace_foreign: false, confirm_within_ms: None };
     let plan = |policy: &Policy, requester: Requester| {
         let facts = ChangeFacts {
             host: &host,
@@ -312,7 +313,8 @@ fn what_others_have_against_it_comes_first() {
         is_given: false,
         blockers: &[Blocker::RemoteLocked],
     };
-    let request = MigLayoutRequest { gpu: gpu(), layout: "nonsense".to_owned(), replace_foreign: false };
+    let request =
+        MigLayoutRequest { gpu: gpu(), layout: "nonsense".to_owned(), replace_foreign: false, confirm_within_ms: None };
     assert_eq!(told(plan_layout(bounds(), &request, &facts)).0, "remote_locked");
 }
 

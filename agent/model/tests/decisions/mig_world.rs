@@ -113,12 +113,17 @@ impl MigCase {
     }
 
     pub(crate) fn layout(&self, layout: &str) -> Result<Plan, Refusal> {
-        let request = MigLayoutRequest { gpu: gpu(), layout: layout.to_owned(), replace_foreign: self.replace_foreign };
+        let request = MigLayoutRequest {
+            gpu: gpu(),
+            layout: layout.to_owned(),
+            replace_foreign: self.replace_foreign,
+            confirm_within_ms: None,
+        };
         plan_layout(bounds(), &request, &self.facts())
     }
 
     pub(crate) fn mode(&self, to: MigMode) -> Result<Plan, Refusal> {
-        plan_mode(bounds(), &MigModeRequest { gpu: gpu(), to }, &self.facts())
+        plan_mode(bounds(), &MigModeRequest { gpu: gpu(), to, confirm_within_ms: None }, &self.facts())
     }
 
     /// The code of the refusal, and its words.

@@ -13,6 +13,7 @@ mod daemon_json;
 mod journal;
 mod journal_found;
 mod kasm;
+mod mig_leaves;
 mod nvidia_record;
 mod smi_captures;
 mod smi_document;

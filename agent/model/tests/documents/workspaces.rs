@@ -40,6 +40,7 @@ pub(crate) fn world(workspaces: &[Value]) -> WorkspacesWorld {
     }))
     .unwrap();
     WorkspacesWorld {
+        mig_leaves: std::collections::BTreeMap::new(),
         document: serde_json::from_value::<Document>(json!({ "workspaces": workspaces })).unwrap(),
         document_id: Some(document(1)),
         images: Vec::new(),

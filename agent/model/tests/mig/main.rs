@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod counts;
 mod exhaustive;
 mod files;
 mod handed;

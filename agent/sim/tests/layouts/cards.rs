@@ -103,7 +103,11 @@ impl Card {
         let seen = self.host.mig_state(gpu()).unwrap();
         let facts =
             MigFacts { seen: &seen, holders: &self.holders, owned: &self.owned, is_given: false, blockers: &[] };
-        plan_layout(bounds, &MigLayoutRequest { gpu: gpu(), layout: layout.to_owned(), replace_foreign }, &facts)
+        plan_layout(
+            bounds,
+            &MigLayoutRequest { gpu: gpu(), layout: layout.to_owned(), replace_foreign, confirm_within_ms: None },
+            &facts,
+        )
     }
 
     pub(crate) fn look(&self) -> Look {

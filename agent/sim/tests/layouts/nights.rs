@@ -144,7 +144,9 @@ fn a_mode_that_needs_a_reset_is_refused_before_anything_is_destroyed() {
         let holders = Holders::default();
         let facts = MigFacts { seen: &seen, holders: &holders, owned: &card.owned, is_given: false, blockers: &[] };
         let bounds = card.plan("-", true).unwrap().bounds;
-        let refused = plan_mode(bounds, &MigModeRequest { gpu: gpu(), to: MigMode::Disabled }, &facts).unwrap_err();
+        let refused =
+            plan_mode(bounds, &MigModeRequest { gpu: gpu(), to: MigMode::Disabled, confirm_within_ms: None }, &facts)
+                .unwrap_err();
         assert_eq!(refused.code(), "mig_needs_reset", "{refused}");
     }
 }

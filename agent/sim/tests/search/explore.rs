@@ -305,7 +305,9 @@ impl<'a> Search<'a> {
                 self.closed(&run, "a standing entry after a crash");
                 runs += 1;
             }
-            AtStart::Await(_) | AtStart::Forget => self.violation("an entry of this boot was forgotten or unconfirmed"),
+            AtStart::Await(_) | AtStart::Forget | AtStart::Close => {
+                self.violation("an entry of this boot was forgotten or unconfirmed")
+            }
         }
         runs
     }

@@ -227,10 +227,19 @@ fn planned(start: &Start, host: &HostState, holders: &Holders, owned: &[Instance
     let facts = MigFacts { seen: &seen, holders, owned, is_given: false, blockers: &[] };
     let plan = match start.asked {
         Asked::Layout(layout) => {
-            let request = MigLayoutRequest { gpu: at(GPU), layout: layout.to_owned(), replace_foreign: false };
+            let request = MigLayoutRequest {
+                gpu: at(GPU),
+                layout: layout.to_owned(),
+                replace_foreign: false,
+                confirm_within_ms: None,
+            };
             plan_layout(Bounds::of_mig_layout(target), &request, &facts)
         }
-        Asked::Mode(to) => plan_mode(Bounds::of_mig_mode(target), &MigModeRequest { gpu: at(GPU), to }, &facts),
+        Asked::Mode(to) => plan_mode(
+            Bounds::of_mig_mode(target),
+            &MigModeRequest { gpu: at(GPU), to, confirm_within_ms: None },
+            &facts,
+        ),
     };
     plan.unwrap_or_else(|refusal| panic!("{}: {refusal}", start.name))
 }

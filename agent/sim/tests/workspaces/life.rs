@@ -118,6 +118,7 @@ impl Life {
 
     fn world(&self) -> WorkspacesWorld {
         WorkspacesWorld {
+            mig_leaves: std::collections::BTreeMap::new(),
             document: self.document(),
             document_id: Some(revision(self.revision)),
             images: Vec::new(),

@@ -91,8 +91,8 @@ view! {
         passthrough_eligible: bool,
         /// Stable codes of what prevents that.
         passthrough_reasons: Vec<String>,
-        /// When it is taken back unless ConfirmPassthrough is called before, in milliseconds since 1970-01-01 UTC. Has no value
-        /// unless it was bound with confirm-within and waits for the confirmation.
+        /// When it is taken back unless ConfirmPassthrough is called before, or the change of its MIG is undone unless ConfirmMig is, in
+        /// milliseconds since 1970-01-01 UTC. Has no value unless that was done with confirm-within and waits for the confirmation.
         confirm_before: Option<u64>,
         /// Its health: ok, degraded (it works, but something is wrong), failed (unreliable) or unknown (no source has reported). A
         /// GPU that failed is not schedulable.

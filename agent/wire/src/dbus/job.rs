@@ -45,7 +45,7 @@ view! {
         /// Number of the job; never used twice in one run of the daemon.
         #[dbus(constant)]
         id: u32,
-        /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release, passthrough-confirm, mig-layout, mig-mode, acknowledge-gone-gpu, accept-epoch, configure (settings of the desired state), workspace-create, workspace-start, workspace-stop, workspace-pause, workspace-delete, workspace-recreate, workspace-retry, workspaces-confirm-removals or workspaces-delete-staged. Treat an unknown one as a change of some kind.
+        /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release, passthrough-confirm, mig-layout, mig-mode, mig-confirm, acknowledge-gone-gpu, accept-epoch, configure (settings of the desired state), workspace-create, workspace-start, workspace-stop, workspace-pause, workspace-delete, workspace-recreate, workspace-retry, workspaces-confirm-removals or workspaces-delete-staged. Treat an unknown one as a change of some kind.
         #[dbus(constant)]
         operation: String,
         /// PCI address of the GPU that it changes. Has no value if it changes none.

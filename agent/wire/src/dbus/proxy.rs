@@ -102,6 +102,10 @@ pub trait Gpu {
     /// MIG of it as it is now: [`super::mig_look::MigLookView`] as JSON.
     fn read_mig(&self, options: Options<'_>) -> zbus::Result<String>;
 
+    /// Lets a change of MIG stand that was made with `confirm-within`; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn confirm_mig(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
     /// Changes how it is cut into MIG devices; returns the job.
     #[zbus(allow_interactive_auth)]
     fn set_mig_layout(&self, layout: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;

@@ -225,3 +225,31 @@ fn a_host_is_exported_and_a_checkpoint_brings_it_back() {
     let profiles = rig.json(&["profiles"]);
     assert_eq!((&profiles["compute_slices"], &profiles["memory_slots"]), (&7.into(), &8.into()));
 }
+
+#[test]
+fn a_layout_on_trial_is_kept_by_its_confirmation_and_undone_without_it() {
+    let rig = rig("hgx-h100", OFTEN);
+    rig.done(&["enable", IDLE]);
+    let file = rig.file(&config(IDLE_INDEX, "{1g.10gb: 2, 3g.40gb: 1}"));
+    rig.done(&["apply", "-f", &file]);
+    let before = [("1g.10gb", 0), ("1g.10gb", 1), ("3g.40gb", 4)];
+    rig.layout_is(IDLE, &before);
+    let said = rig.done(&["apply", "--gpu", IDLE, "--layout", "3g.40gb", "--confirm-within", "3s"]);
+    assert!(said.contains(&format!("gpuhostctl mig confirm {IDLE}")), "{said}");
+    wait::until("the layout before", PATIENCE, || (rig.layout(IDLE).len() == 3).then_some(()));
+    rig.layout_is(IDLE, &before);
+    wait::until("the end of the undoing", PATIENCE, || rig.gpu(IDLE)["ConfirmBefore"].is_null().then_some(()));
+    rig.done(&["apply", "--gpu", IDLE, "--layout", "3g.40gb", "--confirm-within", "1h"]);
+    let shown = rig.world.ctl(&rig.bus.address, &["gpus"]).stdout;
+    assert!(String::from_utf8_lossy(&shown).contains(&format!("gpuhostctl mig confirm {IDLE}")));
+    let said = rig.ends(&["apply", "--gpu", IDLE, "--layout", "-"], 6);
+    assert!(said.contains("mig confirm"), "{said}");
+    rig.done(&["confirm", IDLE]);
+    assert!(rig.gpu(IDLE)["ConfirmBefore"].is_null());
+    rig.layout_is(IDLE, &[("3g.40gb", 4)]);
+    // One change of a GPU can be on trial.
+    rig.done(&["apply", "--gpu", IDLE, "--layout", "-"]);
+    rig.done(&["disable", IDLE]);
+    let said = rig.ends(&["apply", "-f", &file, "--confirm-within", "1h"], 2);
+    assert!(said.contains("--mode-only") && said.contains("nothing was changed on any GPU"), "{said}");
+}

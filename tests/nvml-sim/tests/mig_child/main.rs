@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         return gpuhostd_child::run(&args);
     }
     let wanted = args.iter().filter_map(|arg| arg.to_str()).find(|arg| !arg.starts_with('-'));
-    let all: [(&str, fn()); 27] = tests![
+    let all: [(&str, fn()); 28] = tests![
         catalogs::each_product_is_what_its_table_has,
         catalogs::compute_profiles_are_known_where_there_is_an_instance,
         catalogs::older_structures_give_the_same,
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         life_cycle::two_at_once_for_one_place_get_one_instance,
         life_cycle::holes_in_the_list_of_mig_devices_confuse_no_one,
         life_cycle::a_rule_that_no_sum_reveals_is_the_drivers_word,
+        modes::who_may_not_open_the_configuration_changes_nothing_and_is_named_what_is_missing,
         modes::a_mode_that_waits_for_a_reset_is_no_success,
         modes::a_card_that_needs_no_reset_switches_at_once_and_loses_nothing_twice,
         hand::a_layout_comes_and_goes_with_its_files,

@@ -199,6 +199,7 @@ impl CoreEnds {
                 | Command::Plan(_)
                 | Command::Configure(_)
                 | Command::Confirm(_)
+                | Command::ConfirmMig(_)
                 | Command::Lock(_)
                 | Command::AcknowledgeGone(_)
                 | Command::AcceptEpoch(_)
