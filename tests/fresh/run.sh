@@ -37,8 +37,8 @@ install_there() {
     # shellcheck disable=SC2012 # our own names
     deb=$(ls -t out/packages/gpuhostd_*.deb out/test/packages/gpuhostd_*.deb 2>/dev/null | head -1)
     [ -n "$deb" ] || { echo "there is no package: make packages" >&2; return 1; }
-    cp "$deb" "$ROOT/root/package.deb"
-    inside tests/fresh/install.sh /root/package.deb
+    cp "$deb" "$ROOT/var/tmp/package.deb"
+    inside tests/fresh/install.sh /var/tmp/package.deb
 }
 
 # part NAME COMMAND…: says what it does and what it took; the parts that the command tells of itself come before its sum.

@@ -89,9 +89,9 @@ rm -f "$UNITS"/*.wants/{docker,containerd}.service "$UNITS"/*.wants/docker.socke
 enforce_selinux() {
     cp "$HERE"/../../selinux/gpuhostd.* "$WORK/policy"
     make --silent -C "$WORK/policy" -f /usr/share/selinux/devel/Makefile NAME=default gpuhostd.pp >&2
-    cp "$WORK/policy/gpuhostd.pp" "$TREE/root/"
-    chroot "$TREE" semodule --noreload --store=default --install=/root/gpuhostd.pp >&2
-    rm "$TREE/root/gpuhostd.pp"
+    cp "$WORK/policy/gpuhostd.pp" "$TREE/var/tmp/"
+    chroot "$TREE" semodule --noreload --store=default --install=/var/tmp/gpuhostd.pp >&2
+    rm "$TREE/var/tmp/gpuhostd.pp"
     printf 'SELINUX=enforcing\nSELINUXTYPE=default\n' >"$TREE/etc/selinux/config"
     mkdir -p "$UNITS/runner.service.d"
     printf '[Service]\nSELinuxContext=system_u:system_r:initrc_t:s0\n' >"$UNITS/runner.service.d/selinux.conf"
