@@ -177,7 +177,7 @@ impl Host<'_> {
         self.poll.on_held(self.in_force.map(|document| &document.id), None);
         self.renewal = RenewalSchedule::default();
         (self.beat_at, self.poll_at, self.renew_at) = (at + RESTART_MS, NEVER, NEVER);
-        // A start may be just before the slot; a pause that was asked for is kept by nobody over a restart.
+        // A start may be just before the slot, and a pause that was asked for does not outlast a restart.
         self.seen.pause_until = 0;
         self.seen.poll_pause_until = 0;
         self.seen.counts_from = self.seen.counts_from.max(at);

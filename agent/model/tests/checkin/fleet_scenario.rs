@@ -91,7 +91,7 @@ impl Scenario {
         let at_all = self.changes.iter().map(|at| (*at, Happening::Change));
         let documents = self.documents.iter().map(|at| (at + own_ms, Happening::Document));
         let cuts = self.outages.iter().map(|outage| (outage.start, Happening::Cut));
-        let steps = self.clock_steps.iter().filter(|(_, _, each)| n % each == 0);
+        let steps = self.clock_steps.iter().filter(|(_, _, each)| n.is_multiple_of(*each));
         let steps = steps.map(|(at, by, _)| (*at, Happening::Step(*by)));
         let losses = self.losses.iter().filter(|(at, each)| hit(n, *at, *each)).map(|(at, _)| (*at, Happening::Loss));
         let restarts = self.restarts.iter().filter(|(at, each)| hit(n, at + 1, *each));

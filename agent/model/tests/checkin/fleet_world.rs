@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const LATENCY_MS: u64 = 40;
 /// A connection that is refused is noticed so soon.
 const REFUSED_MS: u64 = 2;
-/// Retry-After of a front that lets through no more, in seconds.
-const FRONT_RETRY_S: u64 = 10;
+/// Retry-After of a front that lets through no more, in seconds: longer than an interval, or a slot would be kept by itself.
+const FRONT_RETRY_S: u64 = 45;
 
 /// Hosts that meet, while they run.
 pub(crate) struct Fleet<'a> {
