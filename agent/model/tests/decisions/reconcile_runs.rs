@@ -369,7 +369,7 @@ impl Run {
                 self.outside.host.gpus[number].usage = match change {
                     Change::PassthroughBind(_) => GpuUse::Passthrough,
                     Change::PassthroughRelease(_) => GpuUse::Host,
-                    Change::MigLayout(_) | Change::MigMode(_) | Change::MigReturn(_) => {
+                    Change::MigLayout(_) | Change::MigMode(_) | Change::MigReturn(_) | Change::MigTakeBack(_) => {
                         panic!("nothing wishes {change:?}")
                     }
                 };

@@ -4,8 +4,11 @@ use crate::host::catalog;
 use model::mig::layout::{read_present, read_wishes};
 use model::mig::plan;
 
+/// Created and destroyed.
+type Counts = (usize, usize);
+
 /// What is there, what is wanted, and what of GPU instances is created and destroyed: ours (none where it is refused), and mig-parted's.
-const CASES: [(&str, &str, Option<(usize, usize)>, (usize, usize)); 7] = [
+const CASES: [(&str, &str, Option<Counts>, Counts); 7] = [
     ("-", "1g.5gb:7", Some((7, 0)), (7, 0)),
     (
         "1g.5gb@0,1g.5gb@1,1g.5gb@2,1g.5gb@3,1g.5gb@4,1g.5gb@5,1g.5gb@6",
@@ -28,7 +31,7 @@ fn no_more_is_created_and_destroyed_than_has_to_be_and_nothing_for_what_is_impos
         let found = plan(&a100, &read_present(there, &a100).unwrap(), &read_wishes(wanted, &a100).unwrap());
         let counted = found.as_ref().ok().map(|found| (found.create.len(), found.destroy.len()));
         assert_eq!(counted, ours, "{there} to {wanted}; mig-parted: {theirs:?}; {found:?}");
-        let total = |(created, destroyed): (usize, usize)| created + destroyed;
+        let total = |(created, destroyed): Counts| created + destroyed;
         assert!(ours.is_none_or(|ours| total(ours) <= total(theirs)), "{there} to {wanted}");
     }
 }
