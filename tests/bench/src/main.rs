@@ -1,6 +1,7 @@
 //! Benchmarks: ours and its peers on the same work, in turn, with the medians and their ratio. Nothing here fails for being slow.
 
 mod answers;
+mod applied;
 mod beat;
 mod bus;
 mod changes;
@@ -19,6 +20,7 @@ mod rig;
 mod size;
 mod sized;
 mod steady;
+mod turn;
 mod turns;
 mod unit_scores;
 
@@ -49,7 +51,7 @@ impl Ground {
 
 type Bench = fn(&Ground) -> anyhow::Result<report::Row>;
 
-const ROWS: [(&str, Bench); 14] = [
+const ROWS: [(&str, Bench); 16] = [
     ("b1", list_gpus::eight),
     ("b2", list_gpus::many),
     ("b3", parse_smi::run),
@@ -64,6 +66,8 @@ const ROWS: [(&str, Bench); 14] = [
     ("b16", changes::run),
     ("b17", answers::run),
     ("b18", unit_scores::run),
+    ("b21", turn::run),
+    ("b22", applied::run),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
