@@ -12,7 +12,7 @@ export BENCH_WORK=$PWD/out/bench
 tree=$BENCH_WORK/tree
 report=$BENCH_WORK/report.txt
 rows=("$@")
-[ "${#rows[@]}" != 0 ] || rows=(b1 b2 b3 b4 b5 b6 b7 b8 b9 b10 b12 b13 b16 b17 b18 b19)
+[ "${#rows[@]}" != 0 ] || rows=(b1 b2 b3 b4 b5 b6 b7 b8 b9 b10 b12 b13 b16 b17 b18 b19 b21 b22)
 
 # wants ROW…: one of these is asked for.
 wants() {

@@ -185,6 +185,14 @@ impl Bench {
         .await;
     }
 
+    /// How often the wall clock was asked when nobody has anything left to do: each turn of the reconciler asks it.
+    async fn turns_at_rest(&self) -> u32 {
+        for _ in 0..2_000 {
+            tokio::task::yield_now().await;
+        }
+        self.clock.asked()
+    }
+
     fn driver(&self, gpu: &str) -> Option<String> {
         self.host.state().bus.functions[&at(gpu)].driver.as_ref().map(ToString::to_string)
     }
@@ -525,4 +533,23 @@ async fn a_daemon_that_starts_again_does_nothing_twice() {
     again.until_applied(1).await;
     assert_eq!(again.handle.jobs.borrow().len(), 0);
     assert_eq!(*again.setter.writes.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn while_nothing_changes_no_turn_is_taken() {
+    let bench = Bench::start().await;
+    bench.wish(1, |wishes| {
+        wishes.agent.zone = Desired::Value("z".to_owned());
+        wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough)];
+    });
+    bench.until_applied(1).await;
+    let at_rest = bench.turns_at_rest().await;
+    assert!(at_rest > 0);
+    // A heartbeat is accepted, and most of the time to the next sample passes.
+    let accepted = CheckinStatus { accepted: 7, ..(**bench.checkin.borrow()).clone() };
+    bench.checkin.send_replace(Arc::new(accepted));
+    bench.clock.advance(20_000);
+    assert_eq!(bench.turns_at_rest().await, at_rest);
+    bench.locked.send_replace(true);
+    assert!(bench.turns_at_rest().await > at_rest, "a turn is seen");
 }

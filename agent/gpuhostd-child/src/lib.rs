@@ -5,11 +5,13 @@ mod capability;
 mod container_devices;
 mod docker_config;
 mod holders;
+mod line_out;
 mod nvml;
 mod write;
 
 use holders::Places;
 use host::front::{Surroundings, Sysfs};
+use line_out::LineOut;
 use model::PciAddress;
 use model::device_links::DeviceNumber;
 use model::driver::DriverSource;
@@ -125,22 +127,17 @@ fn address_in(text: &OsString) -> Result<PciAddress, OsCause> {
 /// Asks NVML, and writes what it reports line by line.
 fn probe(question: &str) -> Result<(), OsCause> {
     let question: Question = serde_json::from_str(question).map_err(|error| OsCause::found(error.to_string()))?;
-    nvml::tell(&question, |line| write_line(&line)).map_err(|error| OsCause {
+    let mut out = LineOut::new(io::stdout());
+    let passed = nvml::tell(&question, |line| out.take(&line));
+    passed.and_then(|()| out.hand_over()).map_err(|error| OsCause {
         said: format!("the answers of NVML cannot be passed on: {error}"),
         errno: error.raw_os_error(),
     })
 }
 
-/// On a line of its own: the driver's library may write to the same pipe, before it and after it.
-fn write_line(line: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string(line)?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "\n{text}")?;
-    out.flush()
-}
-
 fn on_its_own_line(seen: &impl Serialize) -> Result<(), OsCause> {
-    write_line(seen).map_err(|error| OsCause {
+    let mut out = LineOut::new(io::stdout());
+    out.add(seen).and_then(|()| out.hand_over()).map_err(|error| OsCause {
         said: format!("what was seen cannot be passed on: {error}"),
         errno: error.raw_os_error(),
     })

@@ -4,7 +4,7 @@
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
 use files::OwnProgram;
-use host::front::{LockError, StateLock, is_served};
+use host::front::{LockError, StateLock, is_served, until_asked};
 use model::message::Message;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -267,11 +267,23 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
     loop {
         let started = Instant::now();
         let socket = listener.try_clone().map(Into::into);
-        let why = match socket.and_then(|socket| service::with_socket(&program, &args, socket)) {
-            Ok(mut child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
-            Err(error) => format!("cannot start {}: {error}", program.path().display()),
+        let ended = match socket.and_then(|socket| service::with_socket(&program, &args, socket)) {
+            Ok(mut child) => child.wait().await.map_err(|error| error.to_string()),
+            Err(error) => Err(format!("cannot start {}: {error}", program.path().display())),
         };
         pause = if started.elapsed() >= LIVED { FIRST_PAUSE } else { pause };
+        let why = match ended {
+            // It had nothing left to do. As with a socket unit the next request starts it again, and until then it costs nothing.
+            Ok(status) if status.success() => {
+                sleep(pause).await;
+                match until_asked(&listener).await {
+                    Ok(()) => continue,
+                    Err(error) => format!("its socket cannot be watched: {error}"),
+                }
+            }
+            Ok(status) => status.to_string(),
+            Err(why) => why,
+        };
         tracing::warn!(
             message_id = Message::HandEnded.id(),
             hand = role.name(),

@@ -13,8 +13,9 @@ use program::logging;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a thread that reads files waits for more to do: longer than from one sample or heartbeat to the next.
-const KEEP_THREADS: Duration = Duration::from_secs(90);
+/// How long a thread that reads files waits for more to do: a little longer than from one sample or heartbeat to the next. They take
+/// turns, so that more time keeps more of them, each with its stack and its heap.
+const KEEP_THREADS: Duration = Duration::from_secs(35);
 
 /// Runs the front on the Linux host under us until it is asked to stop.
 ///

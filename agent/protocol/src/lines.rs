@@ -94,6 +94,17 @@ pub enum ChildLine {
     Done,
 }
 
+impl ChildLine {
+    /// Nothing is asked of the driver between this line and the next one, or the end.
+    #[must_use]
+    pub const fn is_followed_at_once(&self) -> bool {
+        match self {
+            Self::Opened { .. } | Self::Answered { .. } | Self::Silent { .. } => true,
+            Self::Refused(_) | Self::Asking(_) | Self::Done => false,
+        }
+    }
+}
+
 /// Finds the lines in what is written, piece by piece.
 #[derive(Debug, Default)]
 pub struct Lines {

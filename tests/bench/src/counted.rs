@@ -1,7 +1,7 @@
 //! What a piece of work costs where no busy machine can be in the way: system calls (strace) and instructions (callgrind). The work is
 //! done by this same program in a process of its own, once and eleven times; the ten between are counted.
 
-use crate::{beat, sized};
+use crate::{beat, sized, turn};
 use anyhow::{Context, bail, ensure};
 use host::front::Sysfs;
 use model::judge::{ObservationMeta, judge};
@@ -22,6 +22,8 @@ pub enum Work<'a> {
     Judge,
     /// The body of a heartbeat of 8 GPUs.
     Beat,
+    /// Turns of the reconciler.
+    Turn,
 }
 
 /// What the first and each later turn costs.
@@ -32,7 +34,7 @@ pub struct Cost {
     pub warm: f64,
 }
 
-/// Does the work that the arguments name: `scan ROOT TIMES`, `judge TIMES`, `beat TIMES`.
+/// Does the work that the arguments name: `scan ROOT TIMES`, `judge TIMES`, `beat TIMES`, `turn TIMES`.
 pub fn work(arguments: &[String]) -> anyhow::Result<()> {
     let times = |text: &String| text.parse::<usize>().context("how many times");
     match arguments {
@@ -53,6 +55,12 @@ pub fn work(arguments: &[String]) -> anyhow::Result<()> {
             let seen = sized::observed(sized::host(8, 0)?)?;
             for _ in 0..times(count)? {
                 black_box(beat::body(&seen, false)?);
+            }
+        }
+        [what, count] if what == "turn" => {
+            let mut settled = turn::Reconciled::settled()?;
+            for _ in 0..times(count)? {
+                black_box(settled.turn());
             }
         }
         _ => bail!("no such work: {arguments:?}"),
@@ -94,6 +102,7 @@ fn said(counter: &mut Command, work: Work<'_>, times: u32) -> anyhow::Result<Str
         Work::Scan(root) => counter.arg("scan").arg(root),
         Work::Judge => counter.arg("judge"),
         Work::Beat => counter.arg("beat"),
+        Work::Turn => counter.arg("turn"),
     };
     let output = counter.arg(times.to_string()).stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("{name} cannot be started"))?;

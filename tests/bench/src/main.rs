@@ -1,6 +1,7 @@
 //! Benchmarks: ours and its peers on the same work, in turn, with the medians and their ratio. Nothing here fails for being slow.
 
 mod answers;
+mod applied;
 mod beat;
 mod bus;
 mod changes;
@@ -23,6 +24,7 @@ mod rig;
 mod size;
 mod sized;
 mod steady;
+mod turn;
 mod turns;
 mod unit_scores;
 mod wire_bytes;
@@ -71,6 +73,8 @@ const ROWS: [(&str, Bench); 16] = [
     ("b16", changes::run),
     ("b17", answers::run),
     ("b18", unit_scores::run),
+    ("b21", turn::run),
+    ("b22", applied::run),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {

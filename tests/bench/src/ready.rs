@@ -24,7 +24,7 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
     fs::set_permissions(&hangs, fs::Permissions::from_mode(0o755))?;
     let absent = Rig::prepare(ground, &Wish { sysfs: Some(&tree), ..Wish::default() })?;
     let none = PathBuf::from("/nonexistent/nvidia");
-    let wish = Wish { sysfs: Some(&tree), nvidia: Some((&none, &hangs)), manager: false };
+    let wish = Wish { sysfs: Some(&tree), nvidia: Some((&none, &hangs)), ..Wish::default() };
     let hung = Rig::prepare(ground, &wish)?;
     let folder = tempfile::Builder::new().prefix("gpuhostd-bench.").tempdir()?;
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// What the daemon is started with.
@@ -18,6 +19,18 @@ pub struct Wish<'a> {
     pub nvidia: Option<(&'a Path, &'a Path)>,
     /// Checks in with a reference manager.
     pub manager: bool,
+    /// How documents of that manager reach the daemon.
+    pub fetching: Fetching,
+}
+
+/// How documents reach the daemon.
+#[derive(Clone, Copy, Default)]
+pub enum Fetching {
+    /// The manager holds a request until there is one.
+    #[default]
+    LongPoll,
+    /// The replies to heartbeats name it, at this interval.
+    Hints(Duration),
 }
 
 /// A folder with settings, state and sockets, and the processes around the daemon.
@@ -40,7 +53,7 @@ impl Rig {
             fs::create_dir(rig.path(name))?;
         }
         rig.start_bus()?;
-        let manager = if wish.manager { rig.start_manager()? } else { String::new() };
+        let manager = if wish.manager { rig.start_manager(wish.fetching)? } else { String::new() };
         let absent = PathBuf::from("/nonexistent/nvidia");
         let (nvml, smi) = wish.nvidia.unwrap_or((&absent, &absent));
         let nvidia = format!("[nvidia]\nnvml_paths = [{nvml:?}]\nsmi_paths = [{smi:?}]\n");
@@ -110,6 +123,13 @@ impl Rig {
         log.lines().filter(|line| line.starts_with("heartbeat accepted")).count()
     }
 
+    /// Gives the manager a document to hand out.
+    pub fn hand_in(&self, document: &str) -> anyhow::Result<()> {
+        let draft = self.path("document.new");
+        fs::write(&draft, document)?;
+        Ok(fs::rename(draft, self.path("document.json"))?)
+    }
+
     fn start_bus(&mut self) -> anyhow::Result<()> {
         let bus = self.bus();
         let kinds = ["method_call", "method_return", "error", "signal"];
@@ -132,11 +152,15 @@ impl Rig {
     }
 
     /// Starts the manager and returns the settings that enrol with it.
-    fn start_manager(&mut self) -> anyhow::Result<String> {
+    fn start_manager(&mut self, fetching: Fetching) -> anyhow::Result<String> {
         let (token, ca, log) = (self.path("token"), self.path("ca.pem"), self.path("manager.log"));
         let mut command = Command::new(self.bin.join("reference-manager"));
         command.args(["--listen", "127.0.0.1:0"]).arg("--state").arg(self.path("manager"));
         command.arg("--token-file").arg(&token).arg("--ca-file").arg(&ca);
+        command.arg("--desired").arg(self.path("document.json"));
+        if let Fetching::Hints(interval) = fetching {
+            command.arg("--no-long-poll").arg("--every").arg(interval.as_secs().to_string());
+        }
         let mut running = Running::start(&mut command, &log)?;
         let url = || {
             let text = fs::read_to_string(&log).ok()?;

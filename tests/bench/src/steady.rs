@@ -140,7 +140,10 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
     let tree = ground.work.join("tree");
     let (nvml, smi) = (tree.join("usr/lib/libnvidia-ml.so.1"), tree.join("usr/bin/nvidia-smi"));
     let sysfs = tree.join("sys");
-    let rig = Rig::prepare(ground, &Wish { sysfs: Some(&sysfs), nvidia: Some((&nvml, &smi)), manager: true })?;
+    let rig = Rig::prepare(
+        ground,
+        &Wish { sysfs: Some(&sysfs), nvidia: Some((&nvml, &smi)), manager: true, ..Wish::default() },
+    )?;
     let groups = Group::new("ours").and_then(|ours| Ok((ours, Group::new("peer")?)));
     let exporter = start_exporter(&rig, groups.as_ref().ok().map(|(_, peer)| peer))?;
     let command = groups.as_ref().map_or_else(|_| rig.daemon(), |(ours, _)| ours.inside(&rig.daemon()));

@@ -21,6 +21,7 @@ Options:
   --desired FILE       hands out the desired state in FILE (JSON), as soon as it changes
   --script FILE        gives the answers in FILE (JSON) before any of its own, again whenever the file changes
   --ca-bundle FILE     gives these authorities with each credential, so that hosts trust the next one too
+  --no-long-poll       holds no request for the desired state: agents fetch what a reply names
   --every SECONDS      when agents should come back [default: 30]
   --quiet              says nothing of accepted heartbeats
   --i-know             listens on an address that other machines reach, too
@@ -48,6 +49,8 @@ pub(crate) struct Arguments {
     pub(crate) script: Option<PathBuf>,
     /// Authorities that go with each credential.
     pub(crate) ca_bundle: Option<PathBuf>,
+    /// Requests for the desired state are held until there is another one.
+    pub(crate) long_poll: bool,
     /// Seconds between heartbeats that replies ask for.
     pub(crate) every: u64,
     /// Says nothing of accepted heartbeats.
@@ -61,7 +64,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
     let mut mode = Mode::Certificates;
     let (mut token_file, mut ca_file, mut dump_last, mut desired) = (None, None, None, None);
     let (mut script, mut ca_bundle) = (None, None);
-    let (mut quiet, mut i_know) = (false, false);
+    let (mut quiet, mut i_know, mut long_poll) = (false, false, true);
     let mut every = 30;
     while let Some(argument) = parser.next()? {
         match argument {
@@ -75,6 +78,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
             Long("script") => script = Some(PathBuf::from(parser.value()?)),
             Long("ca-bundle") => ca_bundle = Some(PathBuf::from(parser.value()?)),
             Long("every") => every = parser.value()?.parse()?,
+            Long("no-long-poll") => long_poll = false,
             Long("quiet") => quiet = true,
             Long("i-know") => i_know = true,
             Long("help") | Short('h') => return Ok(None),
@@ -95,6 +99,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
         desired,
         script,
         ca_bundle,
+        long_poll,
         every,
         quiet,
     }))

@@ -94,13 +94,14 @@ fn prepare(arguments: Arguments) -> anyhow::Result<(String, Options)> {
         write_file(file, &fleet.ca_pem(), 0o644)?;
     }
     fleet.save()?;
+    let features: &[&str] = if arguments.long_poll { &["gzip", "long_poll"] } else { &["gzip"] };
     let options = Options {
         bind: arguments.listen,
         mode,
         fleet: Some(fleet),
         history: HISTORY,
         next_heartbeat_s: arguments.every,
-        features: ["gzip", "long_poll"].map(str::to_owned).to_vec(),
+        features: features.iter().map(|name| (*name).to_owned()).collect(),
         ..Options::default()
     };
     Ok((arguments.listen.to_string(), options))

@@ -30,11 +30,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A clock that stands still until the test moves it.
 pub(crate) struct ManualClock {
     now: watch::Sender<u64>,
+    asked: AtomicU32,
 }
 
 impl ManualClock {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { now: watch::channel(1_000_000).0 })
+        Arc::new(Self { now: watch::channel(1_000_000).0, asked: AtomicU32::new(0) })
+    }
+
+    /// How often anybody has asked for the time on the wall.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::SeqCst)
     }
 
     pub(crate) fn advance(&self, millis: u64) {
@@ -48,6 +54,7 @@ impl Clock for ManualClock {
     }
 
     fn wall_now(&self) -> UnixMillis {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         UnixMillis(1_700_000_000_000)
     }
 

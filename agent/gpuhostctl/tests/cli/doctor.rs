@@ -7,6 +7,7 @@ use model::doctor::doctor_facts::DoctorFacts;
 
 /// The operator's table of all checks.
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/DOCTOR.md");
+const PROMISES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/SPECIFICATION.md");
 /// Behind this line the table is written by the test below.
 const GENERATED: &str =
     "<!-- generated from the code: UPDATE_GOLDEN=1 cargo test -p gpuhostctl --test cli doctor -->\n";
@@ -22,7 +23,10 @@ fn the_operators_table_is_that_of_the_code() {
         assert!(told == table, "docs/DOCTOR.md is not that of the code; write it anew with UPDATE_GOLDEN=1");
     }
     let checks: usize = model::doctor::CATALOGUE.iter().map(|(_, checks)| checks.len()).sum();
-    assert!(head.contains(&format!("{checks} checks")), "docs/DOCTOR.md does not say that there are {checks} checks");
+    let promises = std::fs::read_to_string(PROMISES).unwrap();
+    for (name, text) in [("docs/DOCTOR.md", head), ("docs/SPECIFICATION.md", &promises)] {
+        assert!(text.contains(&format!("{checks} checks")), "{name} does not have the number of checks, {checks}");
+    }
 }
 
 fn doctor(facts: &DoctorFacts, more: &[&str]) -> Ran {

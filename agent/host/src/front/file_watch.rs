@@ -35,10 +35,10 @@ impl std::fmt::Debug for FileWatch {
 }
 
 impl FileWatch {
-    /// Watches the file, which need not be there. Reads the file system, and needs a running Tokio runtime.
+    /// Watches the file. Neither it nor its folder need be there: the coming of a folder on the way to it is an event. Reads the file system, and needs a running Tokio runtime.
     ///
     /// # Errors
-    /// The path has no folder that can be watched, or the kernel gives no watch (`fs.inotify.max_user_instances`).
+    /// A folder on the way to it cannot be watched, or the kernel gives no watch (`fs.inotify.max_user_instances`).
     pub fn of(path: &Path) -> io::Result<Self> {
         let events = listening()?;
         let real = std::fs::canonicalize(path).ok();
@@ -47,10 +47,21 @@ impl FileWatch {
             let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
                 return Err(io::Error::from(Errno::EINVAL));
             };
-            events.add_watch(folder, events_of_a_folder())?;
-            names.push(name.to_owned());
+            match events.add_watch(folder, events_of_a_folder()) {
+                Ok(_) => names.push(name.to_owned()),
+                Err(Errno::ENOENT) => return Self::of_coming(path, folder),
+                Err(errno) => return Err(errno.into()),
+            }
         }
         Self::with(events, Names::These(names))
+    }
+
+    /// Watches for the coming of the folder that the file would be in: to look for it from time to time would be a wake-up for nothing
+    /// on a host that never has it.
+    fn of_coming(path: &Path, folder: &Path) -> io::Result<Self> {
+        let above = Self::of(folder)?;
+        // It may have come between the two looks, and then no event comes of what happens in it.
+        if folder.exists() { Self::of(path) } else { Ok(above) }
     }
 
     /// Watches all files of a folder, or its coming where it is not there. What a link in it leads to is not watched. Reads the
@@ -158,11 +169,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_is_not_there_cannot_be_watched_and_one_that_goes_is_seen() {
+    async fn a_folder_that_is_not_there_is_seen_to_come_and_one_that_goes_is_seen() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("folder");
-        FileWatch::of(&folder.join("token")).unwrap_err();
-        fs::create_dir(&folder).unwrap();
+        let above = dir.path().join("above");
+        let folder = above.join("folder");
+        sees(&folder.join("token"), || fs::create_dir(&above).unwrap()).await;
+        sees(&folder.join("token"), || fs::create_dir(&folder).unwrap()).await;
+        fs::write(above.join("file"), "").unwrap();
+        FileWatch::of(&above.join("file/token")).unwrap_err();
         sees(&folder.join("token"), || fs::remove_dir(&folder).unwrap()).await;
     }
 

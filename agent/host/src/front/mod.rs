@@ -44,6 +44,6 @@ pub use ledger_file::FileLedger;
 pub use lock::{LockError, StateLock, refuse_foreign_state};
 pub use mig_files::{MigFilesError, keep_mig_files};
 pub use proxy_pair_files::{PairOnDisk, put_pair, read_pair};
-pub use socket::{SocketError, is_served, listen_at};
+pub use socket::{SocketError, is_served, listen_at, until_asked};
 pub use store::{StoreError, check_named, read_bounded, remove, remove_named, write_atomic, write_named};
 pub use sysfs::{Surroundings, Sysfs};

@@ -1,5 +1,6 @@
 //! A Unix socket of ours that other users may connect to.
 
+use crate::readiness;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use std::fs::Permissions;
@@ -52,6 +53,14 @@ pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketError> {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(host("open to others"))?;
     listener.set_nonblocking(true).map_err(host("listen at"))?;
     Ok(listener)
+}
+
+/// Waits until a process connects. The connection is left to the process that is started for it.
+///
+/// # Errors
+/// The socket cannot be watched.
+pub async fn until_asked(listener: &UnixListener) -> io::Result<()> {
+    readiness::readable(listener.try_clone()?.into())?.readable().await.map(drop)
 }
 
 /// Whether a process listens on a socket of this name. Nothing is asked of it.

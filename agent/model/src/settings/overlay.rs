@@ -244,6 +244,13 @@ impl SettingsOverlay {
     /// It is already set.
     #[must_use]
     pub fn has(&self, setting: &HostSetting) -> bool {
+        if let HostSetting::GpuOff(gpu, _) | HostSetting::GpuFeature(gpu, ..) = setting {
+            // Of all that is set it can change this GPU alone: a host with many of them need not be copied for each feature.
+            let before: BTreeMap<_, _> = self.gpus.get(gpu).map(|of| (*gpu, of.clone())).into_iter().collect();
+            let mut after = Self { gpus: before.clone(), ..Self::default() };
+            after.set(setting.clone());
+            return after.gpus == before;
+        }
         let mut after = self.clone();
         after.set(setting.clone());
         after == *self

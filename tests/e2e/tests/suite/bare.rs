@@ -154,6 +154,30 @@ fn a_hand_that_is_killed_comes_back_with_its_powers() {
 }
 
 #[test]
+fn a_hand_that_ended_of_itself_comes_back_for_the_next_request_and_not_before() {
+    let world = World::new();
+    let tree = world.host_tree("no-iommu");
+    let bus = Bus::start(world.path()).expect("a bus");
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() };
+    let daemon = Daemon::start(&world, &start);
+    let uuid = || world.ctl_json(&bus.address, &["gpus"])[0]["Uuid"].as_str().map(str::to_owned);
+    let before = wait::until("driver facts", PATIENCE, uuid);
+    let of = |hand: &str| format!("gpuhostd-{hand} --front-uid .*{}", world.path().display());
+    let is_there = |hand: &str| {
+        std::process::Command::new("pgrep").args(["-f", &of(hand)]).output().expect("pgrep").status.success()
+    };
+    for hand in ["holders", "host"] {
+        // As at the end of its idle time, it ends with success.
+        std::process::Command::new("pkill").args(["-TERM", "-f", &of(hand)]).status().expect("pkill");
+        wait::until("the hand to end", PATIENCE, || (!is_there(hand)).then_some(()));
+    }
+    let rescan = || world.ctl(&bus.address, &["rescan"]).status.success().then(uuid).flatten();
+    assert_eq!(wait::until("the host hand to come back", PATIENCE, rescan), before, "{}", daemon.log());
+    assert!(is_there("host") && !is_there("holders"), "{}", daemon.log());
+    assert!(!daemon.log().contains("it is restarted"), "{}", daemon.log());
+}
+
+#[test]
 fn no_process_is_left_when_the_daemon_is_killed() {
     let world = World::new();
     let daemon = Daemon::start(&world, &Start::default());

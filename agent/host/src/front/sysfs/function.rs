@@ -117,8 +117,10 @@ fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
     if tree.parsed(name, "boot_display", parse::flag) == Ok(true) {
         return Reading::Known(true);
     }
-    let missing = if class.base_and_sub() == VGA { Absence::NotReported } else { Absence::None };
-    reading(tree.parsed(name, "boot_vga", parse::flag), missing)
+    if class.base_and_sub() != VGA {
+        return Reading::Absent(Absence::None);
+    }
+    reading(tree.parsed(name, "boot_vga", parse::flag), Absence::NotReported)
 }
 
 fn drm(tree: &Tree, name: &str) -> DrmNodes {
