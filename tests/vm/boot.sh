@@ -1,15 +1,16 @@
 #!/bin/bash
-# boot.sh [-t SECONDS] [-r] [-n] IMAGE JOB OUT: boots a throw-away copy of the image, runs JOB/run.sh in it as root, and brings its /out
+# boot.sh [-t SECONDS] [-r] [-n] [-s] IMAGE JOB OUT: boots a throw-away copy of the image, runs JOB/run.sh in it as root, and brings its /out
 # back to OUT, with the console. Ends as the job did; with 124 where it did not end in time, with 125 where the guest never
 # started it, with 126 where the emulator itself broke. -r: one reboot of the guest, or cut of its power, is part of the job. -n: the
-# machine has no IOMMU.
+# machine has no IOMMU. -s: SELinux is on.
 set -euo pipefail
-SECONDS_AT_MOST=300 STARTS=1 IOMMU=(-device intel-iommu,intremap=on,caching-mode=on)
-while getopts t:rn option; do
+SECONDS_AT_MOST=300 STARTS=1 IOMMU=(-device intel-iommu,intremap=on,caching-mode=on) SELINUX=selinux=0
+while getopts t:rns option; do
     case $option in
     t) SECONDS_AT_MOST=$OPTARG ;;
     r) STARTS=2 ;;
     n) IOMMU=() ;;
+    s) SELINUX="security=selinux selinux=1" ;;
     *) exit 2 ;;
     esac
 done
@@ -40,7 +41,7 @@ emulate() {
         -chardev "file,id=console,path=$OUT/console,append=on" -serial chardev:console \
         "${IOMMU[@]}" -kernel "$IMAGE/vmlinuz" \
         -append "root=PARTUUID=6f1d0c5e-0001-4000-8000-0000005219a1 rw rootwait console=ttyS0,115200 panic=-1 intel_iommu=on \
-iommu=nopt no_timer_check tsc=reliable net.ifnames=0 apparmor=0 selinux=0 systemd.show_status=0 loglevel=4" \
+iommu=nopt no_timer_check tsc=reliable net.ifnames=0 apparmor=0 $SELINUX systemd.show_status=0 loglevel=4" \
         -drive "if=none,id=root,file=$WORK/root,format=raw,cache=unsafe" \
         -device nvme,drive=root,serial=root,addr=0x2 \
         -drive "if=none,id=job,file=$WORK/job,format=raw,readonly=on" -device nvme,drive=job,serial=job,addr=0x3 \

@@ -63,11 +63,10 @@ assemble() {
 
 # boot JOB: its output; what a job may have, it says itself in lines that begin with "# boot:".
 boot() {
-    local job=$1 code=0 options start=boot.sh
+    local job=$1 code=0 options
     read -ra options < <(sed -n 's/^# boot: //p' "$HERE/jobs/$job.sh" | tr '\n' ' ') || true
-    if [ "$(kind_of "$job")" = selinux ]; then start=selinux-boot.sh; fi
     BOOTS=$((BOOTS + 1))
-    "$HERE/$start" "${options[@]}" "$IMAGE" "$WORK" "$OUT/$job" || code=$?
+    "$HERE/boot.sh" "${options[@]}" "$IMAGE" "$WORK" "$OUT/$job" || code=$?
     return "$code"
 }
 

@@ -54,7 +54,8 @@ impl SimulatedAgent {
         let (documents, queue) = desired::channel();
         let parts = EngineParts::default();
         // Samples come behind the states, as they do of a host.
-        let figures = workspaces.workspaces.iter().filter_map(|one| Some((one.id.clone(), one.figures?))).collect();
+        let figures =
+            workspaces.workspaces.iter().filter_map(|one| Some((one.id.clone(), one.figures.clone()?))).collect();
         parts.publisher().show_workspaces(workspaces);
         parts.publisher().show_workspace_figures(&figures);
         let ends = DesiredEnds::new(documents, &parts);

@@ -56,7 +56,7 @@ impl Ground {
 
 type Bench = fn(&Ground) -> anyhow::Result<report::Row>;
 
-const ROWS: [(&str, Bench); 16] = [
+const ROWS: [(&str, Bench); 18] = [
     ("b1", list_gpus::eight),
     ("b2", list_gpus::many),
     ("b3", parse_smi::run),

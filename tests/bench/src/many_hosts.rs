@@ -4,13 +4,16 @@ use crate::sized;
 use anyhow::{Context, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use host::front::BootClock;
+use model::absence::Reading;
 use model::checkin::slot::mix;
 use model::observation::HostObservation;
 use model::policy::Requester;
 use model::ports::Clock;
 use model::time::{BootMillis, UnixMillis};
 use model::workspace::{DesiredRun, WorkspaceKind};
-use model::workspace_life::{CgroupFigures, WorkspaceFigures, WorkspaceState, WorkspaceStatus, WorkspacesState};
+use model::workspace_life::{
+    CgroupFigures, NetworkCounters, WorkspaceFigures, WorkspaceState, WorkspaceStatus, WorkspacesState,
+};
 use reference_agent::SimulatedAgent;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,7 +93,16 @@ fn some_workspaces(seen: &HostObservation, count: u64) -> anyhow::Result<Workspa
             vfio: Vec::new(),
             gpu_ok: Some(true),
             gpu_unknown: None,
-            figures: Some(WorkspaceFigures { cpu_hundredths: Some(random(15) % 400_000), cgroup }),
+            stale_driver: None,
+            figures: Some(WorkspaceFigures {
+                cpu_hundredths: Some(random(15) % 400_000),
+                cgroup,
+                network: Some(NetworkCounters {
+                    received_bytes: random(17) % 9_000_000_000_000,
+                    sent_bytes: random(18) % 9_000_000_000_000,
+                }),
+                gpu_memory_bytes: Reading::Known(random(19) % 80_000_000_000),
+            }),
             nano_cpus: 4_000_000_000,
             memory_bytes: 32 << 30,
             generation: 3,

@@ -217,6 +217,7 @@ fn workspace(number: usize) -> anyhow::Result<WorkspaceStatus> {
         vfio: Vec::new(),
         gpu_ok: None,
         gpu_unknown: None,
+        stale_driver: None,
         figures: None,
         nano_cpus: 4_000_000_000,
         memory_bytes: 8 << 30,

@@ -1,7 +1,7 @@
 #!/bin/bash
 # selinux.sh: the product on a kernel that enforces SELinux, with its module in the policy: each process in its domain, what a host does on
 # an ordinary day, a GPU given to a guest and taken back; and the kernel and the bus have refused none of it.
-# boot: -t 1500
+# boot: -t 1500 -s
 # image: selinux
 source ./world.sh
 A4000=0000:02:00.0 AUDIO=0000:02:00.1

@@ -42,7 +42,7 @@ pub(super) async fn serve<K: Clock>(
             () = serve_at(path.as_deref(), &page, &mut binding) => {}
         }
         if let Some(path) = path
-            && binding.is_ours().await
+            && binding.left_a_socket().await
         {
             take_away(path).await;
         }
@@ -58,17 +58,17 @@ struct Binding {
 
 impl Binding {
     async fn bind(&mut self, path: String) -> Result<UnixListener, SocketError> {
-        let at = path.clone();
+        let (at, here) = (path.clone(), path);
         let under_way = self.under_way.insert(tokio::task::spawn_blocking(move || listen_at(Path::new(&at), MODE)));
         let ended = under_way.await;
         self.under_way = None;
-        let fault = |source| SocketError::Host { attempted: "listen at", path: path.into(), source };
+        let fault = |source| SocketError::Host { attempted: "listen at", path: Path::new(&here).to_owned(), source };
         let listener = ended.map_err(|broken| fault(std::io::Error::other(broken)))??;
         self.bound = true;
         UnixListener::from_std(listener).map_err(fault)
     }
 
-    async fn is_ours(self) -> bool {
+    async fn left_a_socket(self) -> bool {
         match self.under_way {
             Some(under_way) => matches!(under_way.await, Ok(Ok(_))),
             None => self.bound,
