@@ -41,7 +41,7 @@ fn batches(manager: &Manager) -> Vec<Request> {
 
 /// Events are kept in real time and delivered in virtual time: both go on until it is so.
 async fn comes(host: &Host, what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..1200 {
+    for _ in 0..6000 {
         if is_so() {
             return;
         }
@@ -52,7 +52,7 @@ async fn comes(host: &Host, what: &str, is_so: impl Fn() -> bool) {
 }
 
 async fn kept(running: &Running, count: usize) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         let page = running.publisher.events().page(EventQuery { after: 0, since: None, most: 500 }).await.unwrap();
         if page.events.iter().filter(|event| event.what.kind == EventKind::DiskReserve).count() >= count {
             return;

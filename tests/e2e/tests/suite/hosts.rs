@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p e2e --test suite hosts` writes the texts anew; look at the difference before it is committed.
 
+use e2e::ages::with_age;
 use e2e::bus::Bus;
 use e2e::sim::SimDaemon;
 use e2e::world::{World, executable, repository};
@@ -46,7 +47,7 @@ fn each_is_told_as_it_is() {
             wrong.push(format!("{name}: {found:?} and not {:?}", (count, usable, first)));
         }
         let output = world.ctl(&bus.address, &["gpus"]);
-        let text = String::from_utf8(output.stdout).expect("text");
+        let text = with_age(&String::from_utf8(output.stdout).expect("text"), "0 s");
         let path = golden(name);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

@@ -1,6 +1,7 @@
 //! The pages of the operator's guide: each command on them is run on the simulated host that its page names, and prints what is there.
 //! `UPDATE_GOLDEN=1` writes the pages again.
 
+use e2e::ages::with_age;
 use e2e::bus::Bus;
 use e2e::sim::SimDaemon;
 use e2e::world::{World, executable, repository};
@@ -30,22 +31,10 @@ fn host_of(page: &str, world: &World) -> Option<String> {
 /// Rows that are there once a sample or a look has come, which may be after the command.
 const LATER: [&str; 2] = ["Uses  ", "GPU state  "];
 
-/// Durations differ from run to run: the page shows `3 s ago` for each. What may come later is left out.
+/// The page shows `3 s ago` for each duration. What may come later is left out.
 fn settled(text: &str) -> String {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some((before, after)) = rest.split_once(" ago") {
-        let digits =
-            before.trim_end_matches(" s").trim_end_matches(" d").trim_end_matches(|c: char| c.is_ascii_digit());
-        let is_duration = digits.len() + 2 < before.len();
-        out += if is_duration { digits } else { before };
-        out += if is_duration { "3 s ago" } else { " ago" };
-        rest = after;
-    }
-    let lines: Vec<&str> = rest.lines().map(str::trim_end).collect();
-    let tail = if rest.ends_with('\n') { "\n" } else { "" };
-    let out = out + &lines.join("\n") + tail;
     let is_sure = |line: &&str| !LATER.iter().any(|row| line.starts_with(row));
-    out.lines().filter(is_sure).map(|line| line.trim_end().to_owned() + "\n").collect()
+    with_age(text, "3 s").lines().filter(is_sure).map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 /// What a command of a page prints; of one that fails also why. The progress of one that succeeds differs from run to run.

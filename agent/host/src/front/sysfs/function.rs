@@ -117,10 +117,8 @@ fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
     if tree.parsed(name, "boot_display", parse::flag) == Ok(true) {
         return Reading::Known(true);
     }
-    if class.base_and_sub() != VGA {
-        return Reading::Absent(Absence::None);
-    }
-    reading(tree.parsed(name, "boot_vga", parse::flag), Absence::NotReported)
+    let missing = if class.base_and_sub() == VGA { Absence::NotReported } else { Absence::None };
+    reading(tree.parsed(name, "boot_vga", parse::flag), missing)
 }
 
 fn drm(tree: &Tree, name: &str) -> DrmNodes {
