@@ -47,7 +47,9 @@ fn mb(file: &Path) -> anyhow::Result<f64> {
 fn package(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
     let entries = fs::read_dir(folder).with_context(|| format!("{}: run.sh builds it", folder.display()))?;
     let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    found.retain(|path| path.extension().is_some_and(|kind| kind == "deb"));
+    // The SELinux module is a package beside it.
+    let is_it = |name: &str| name.starts_with("gpuhostd_") && name.ends_with(".deb");
+    found.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_it));
     ensure!(found.len() == 1, "{} packages in {}", found.len(), folder.display());
     found.pop().context("there is one")
 }

@@ -81,7 +81,7 @@ pub fn memory(ground: &Ground) -> anyhow::Result<Row> {
             "PSS: pages of files that several processes have mapped count in parts; RSS counts them whole for each"
                 .into(),
             format!("{} processes; {} heartbeats accepted", steady.processes, steady.beats),
-            "no workspaces yet: the product does not run any".into(),
+            "without workspaces: no Docker runs here".into(),
         ],
     })
 }
